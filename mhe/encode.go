@@ -1,0 +1,102 @@
+package mhe
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"math/bits"
+	"sync"
+
+	"github.com/tuneinsight/lattigo/v5/core/rlwe"
+	"github.com/tuneinsight/lattigo/v5/he/hefloat"
+	"github.com/tuneinsight/lattigo/v5/ring"
+	"github.com/tuneinsight/lattigo/v5/utils/structs"
+
+	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/params"
+)
+
+// An Encoder turns slot values into polynomials and back. It is safe for
+// concurrent use.
+type Encoder struct {
+	set params.Set
+	mu  sync.Mutex // of the Fourier transform, which has scratch space in decoding
+	fft *hefloat.Encoder
+}
+
+// NewEncoder prepares the Fourier transform of the set's ring.
+func NewEncoder(set params.Set) *Encoder {
+	return &Encoder{set: set, fft: hefloat.NewEncoder(set.CKKS())}
+}
+
+// Encode returns scale·values rounded to an integer polynomial over basis, in
+// NTT form. The values repeat with their length, a power of two from 8 to the
+// number of slots: a vector of period p is a polynomial in X^(N/p), so that the
+// Fourier transform and the NTT of every limb are of size p only.
+//
+// It returns an error wrapping [ErrShape] for a length that does not fit and for
+// values that are not finite.
+func (e *Encoder) Encode(values []float64, scale *big.Float, basis rns.Basis) (rns.Poly, error) {
+	p := len(values)
+	if p < 8 || p > e.set.N() || p&(p-1) != 0 {
+		return nil, fmt.Errorf("%w: encoding %d values, want a power of two from 8 to %d", ErrShape, p, e.set.N())
+	}
+	coeff := make([]complex128, p)
+	for i, v := range values {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("%w: slot %d is %v", ErrShape, i, v)
+		}
+		coeff[i] = complex(v, 0)
+	}
+	if err := e.fft.IFFT(coeff, bits.Len(uint(p))-1); err != nil {
+		return nil, fmt.Errorf("mhe: encoding: %w", err)
+	}
+	f, _ := scale.Float64()
+	out := basis.New()
+	small := make([]uint64, p)
+	for j, s := range basis {
+		for i, c := range coeff {
+			small[i] = residue(s, real(c)*f)
+		}
+		ring.NTTConjugateInvariant(small, small, p, s.Modulus, s.MRedConstant, s.BRedConstant, s.RootsForward)
+		run := s.N / p // equal neighbours in bit-reversed order
+		for i, x := range small {
+			for t := range run {
+				out[j][i*run+t] = x
+			}
+		}
+	}
+	return out, nil
+}
+
+// residue returns x rounded to an integer, modulo the prime of s. Beyond 2^62
+// the integer is the one that the float is.
+func residue(s *ring.SubRing, x float64) uint64 {
+	q, u := s.Modulus, s.BRedConstant
+	neg := x < 0
+	var r uint64
+	if a := math.Abs(x); a < 1<<62 {
+		r = ring.BRedAdd(uint64(math.Round(a)), q, u)
+	} else {
+		frac, exp := math.Frexp(a) // a = frac·2^exp, frac·2^53 an integer
+		r = ring.BRed(uint64(frac*(1<<53)), rns.PowMod(s, exp-53), q, u)
+	}
+	if neg && r != 0 {
+		r = q - r
+	}
+	return r
+}
+
+// Decode returns the slot values of p, in NTT form over the primes of its level.
+func (e *Encoder) Decode(p rns.Poly, scale *big.Float) ([]float64, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	pt := hefloat.NewPlaintext(e.set.CKKS(), len(p)-1)
+	pt.Value = ring.Poly{Coeffs: structs.Matrix[uint64](p)}
+	pt.Scale = rlwe.NewScale(scale)
+	out := make([]float64, e.set.N())
+	if err := e.fft.Decode(pt, out); err != nil {
+		return nil, fmt.Errorf("mhe: decoding: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,367 @@
+package mhe
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+
+	"github.com/nereid-mhe/nereid/packing"
+	"github.com/nereid-mhe/nereid/params"
+)
+
+// ErrLevel is wrapped by every [LevelError].
+var ErrLevel = errors.New("mhe: not enough levels")
+
+// A LevelError reports an operation on a tensor with too few levels left. The
+// remedy is a refresh before Op, or parameters with a longer modulus chain.
+type LevelError struct {
+	Op         string // operation that was refused
+	Have, Need int    // levels
+}
+
+func (e *LevelError) Error() string {
+	return fmt.Sprintf("mhe: %s needs level %d, the tensor is at level %d", e.Op, e.Need, e.Have)
+}
+
+// Unwrap returns [ErrLevel].
+func (e *LevelError) Unwrap() error { return ErrLevel }
+
+// An Evaluator computes on tensors. Its operations are coarse, so that a backend
+// may share decompositions and merge divisions inside one. Implementations are
+// safe for concurrent use. Errors wrap [ErrLevel] or [ErrShape].
+type Evaluator interface {
+	// Dot returns z[s] = Σ_j w[j]·x[j,s], replicated along the features, for x
+	// in the clear or encrypted. It costs a level. The scale of z is that of w
+	// if x is in the clear.
+	Dot(d packing.Dot, w, x Tensor) (Tensor, error)
+
+	// Outer returns e[s]·x[j,s], the gradient of Dot with respect to w before
+	// the sum over samples, at scale 2^logScale, for x in the clear. It costs a
+	// level.
+	Outer(d packing.Dot, e, x Tensor, logScale int) (Tensor, error)
+
+	// Polynomial returns Σ_k coeffs[k]·x^k in every slot. The polynomial must be
+	// odd but for its constant term; degree d costs (d+1)/2 levels, degree 1
+	// none.
+	Polynomial(coeffs []float64, x Tensor) (Tensor, error)
+
+	// Sub returns x - y. If y is encrypted, the scales must be equal; the result
+	// is at the lower level. Data in the clear is encoded at the scale of x.
+	Sub(x, y Tensor) (Tensor, error)
+
+	// AddScaled returns x + c·y for encrypted x and y with y at a higher level
+	// than x. The product is made to land on the scale of x.
+	AddScaled(x Tensor, c float64, y Tensor) (Tensor, error)
+
+	// Map applies a slot map. Every rotation needs its Galois key, every mask
+	// costs a level; the scale stays.
+	Map(m packing.Map, x Tensor) (Tensor, error)
+}
+
+// A backend does the arithmetic of one kind of tensor. It sees operands that the
+// engine has checked and returns data only: levels and scales are the engine's.
+type backend interface {
+	valid(t Tensor) error                                                        // t is of this backend
+	mul(x, y Tensor, level int) (Tensor, error)                                  // encrypted × encrypted, relinearised and rescaled
+	mulPlain(x Tensor, p Tensor, scale *big.Float, rescale bool) (Tensor, error) // p encoded at scale
+	rotateSum(x Tensor, rotations []int, rescale bool) (Tensor, error)
+	rescale(x Tensor) (Tensor, error)
+	add(x, y Tensor, negative bool) (Tensor, error) // y encrypted, same scale
+	addPlain(x, p Tensor, negative bool) (Tensor, error)
+	negate(x Tensor) Tensor
+	reinterpret(x Tensor, factor float64) Tensor // the scale changed so that values are factor times larger
+}
+
+// engine implements [Evaluator] once for every backend, so that levels and
+// scales cannot differ between a ciphertext and its twin.
+type engine struct {
+	set params.Set
+	be  backend
+}
+
+var _ Evaluator = engine{}
+
+// encrypted checks that t is an encrypted tensor of this backend at level or
+// above.
+func (e engine) encrypted(op string, level int, t Tensor) error {
+	if t.plain || t.scale == nil {
+		return fmt.Errorf("%w: %s wants an encrypted tensor", ErrShape, op)
+	}
+	if t.level < level {
+		return &LevelError{op, t.level, level}
+	}
+	if err := e.be.valid(t); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return nil
+}
+
+// Dot implements [Evaluator]. The sum comes before the rescale, so that the
+// noise of key switching is divided by the top prime; the last division of the
+// sum takes that prime along.
+func (e engine) Dot(d packing.Dot, w, x Tensor) (Tensor, error) {
+	if err := e.encrypted("Dot", 1, w); err != nil {
+		return Tensor{}, err
+	}
+	if !x.plain {
+		return e.dotEncrypted(d, w, x)
+	}
+	prime := primeScale(e.set, w.level)
+	y, err := e.mulPlain(w, x, prime, false)
+	if err != nil {
+		return Tensor{}, err
+	}
+	if y, err = e.sums(d.Sum, y, true); err != nil {
+		return Tensor{}, err
+	}
+	y.scale = w.scale // exactly: multiplied and divided by the same prime
+	return y, nil
+}
+
+func (e engine) dotEncrypted(d packing.Dot, w, x Tensor) (Tensor, error) {
+	if err := e.encrypted("Dot", 1, x); err != nil {
+		return Tensor{}, err
+	}
+	y, err := e.mul("Dot", w, x)
+	if err != nil {
+		return Tensor{}, err
+	}
+	return e.sums(d.Sum, y, false)
+}
+
+// sums applies a map without masks, and rescales at the end.
+func (e engine) sums(m packing.Map, x Tensor, rescale bool) (Tensor, error) {
+	if m.Depth() != 0 {
+		return Tensor{}, fmt.Errorf("%w: a sum with a mask", ErrShape)
+	}
+	var err error
+	for i, s := range m.Steps {
+		if x, err = e.rotateSum(x, s.Rotations, rescale && i == len(m.Steps)-1); err != nil {
+			return Tensor{}, err
+		}
+	}
+	if rescale && len(m.Steps) == 0 {
+		return e.rescale(x)
+	}
+	return x, nil
+}
+
+// Outer implements [Evaluator].
+func (e engine) Outer(d packing.Dot, z, x Tensor, logScale int) (Tensor, error) {
+	if err := e.encrypted("Outer", 1, z); err != nil {
+		return Tensor{}, err
+	}
+	if !x.plain {
+		return Tensor{}, fmt.Errorf("%w: Outer wants data in the clear", ErrShape)
+	}
+	want := Power(logScale)
+	// z.scale·s/prime = want
+	s := scaleQuo(scaleMul(want, primeScale(e.set, z.level)), z.scale)
+	if log2(s) < 10 {
+		return Tensor{}, fmt.Errorf("%w: a factor of scale 2^%.1f is too coarse to bring scale 2^%.1f to 2^%d", ErrShape, log2(s), z.LogScale(), logScale)
+	}
+	y, err := e.mulPlain(z, x, s, true)
+	y.scale = want
+	return y, err
+}
+
+// Polynomial implements [Evaluator]. An odd polynomial is x·h(x²), and h is
+// evaluated by Horner's rule with the leading coefficient in the scale: constants
+// cost neither levels nor multiplications.
+func (e engine) Polynomial(coeffs []float64, x Tensor) (Tensor, error) {
+	c := trim(coeffs)
+	for k := 2; k < len(c); k += 2 {
+		if c[k] != 0 {
+			return Tensor{}, fmt.Errorf("%w: Polynomial wants odd powers only, the coefficient of x^%d is %g", ErrShape, k, c[k])
+		}
+	}
+	d := len(c) - 1
+	if d < 1 {
+		return Tensor{}, fmt.Errorf("%w: Polynomial of degree %d, want at least 1", ErrShape, d)
+	}
+	if err := e.encrypted("Polynomial", Depth(d), x); err != nil {
+		return Tensor{}, err
+	}
+	y := x
+	if d == 1 {
+		y = e.scaled(x, c[1])
+	} else {
+		t, err := e.mul("Polynomial", x, x)
+		if err != nil {
+			return Tensor{}, err
+		}
+		acc := e.scaled(t, c[d])
+		for k := d - 2; k >= 1; k -= 2 {
+			if acc, err = e.addConst(acc, c[k]); err != nil {
+				return Tensor{}, err
+			}
+			next := t
+			if k == 1 {
+				next = x
+			}
+			if acc, err = e.mul("Polynomial", acc, next); err != nil {
+				return Tensor{}, err
+			}
+		}
+		y = acc
+	}
+	return e.addConst(y, c[0])
+}
+
+// Depth returns the levels that a polynomial of an odd degree costs.
+func Depth(degree int) int {
+	if degree < 2 {
+		return 0
+	}
+	return (degree + 1) / 2
+}
+
+func trim(c []float64) []float64 {
+	for len(c) > 0 && c[len(c)-1] == 0 {
+		c = c[:len(c)-1]
+	}
+	return c
+}
+
+// Sub implements [Evaluator].
+func (e engine) Sub(x, y Tensor) (Tensor, error) {
+	if err := e.encrypted("Sub", 0, x); err != nil {
+		return Tensor{}, err
+	}
+	if y.plain {
+		z, err := e.be.addPlain(x, y, true)
+		return e.like(z, x, x.level, x.scale), err
+	}
+	return e.add(x, y, true)
+}
+
+func (e engine) add(x, y Tensor, negative bool) (Tensor, error) {
+	if err := e.encrypted("Add", 0, y); err != nil {
+		return Tensor{}, err
+	}
+	if x.scale.Cmp(y.scale) != 0 {
+		return Tensor{}, fmt.Errorf("%w: adding tensors of scales 2^%.9f and 2^%.9f", ErrShape, x.LogScale(), y.LogScale())
+	}
+	z, err := e.be.add(x, y, negative)
+	return e.like(z, x, min(x.level, y.level), x.scale), err
+}
+
+// AddScaled implements [Evaluator].
+func (e engine) AddScaled(x Tensor, c float64, y Tensor) (Tensor, error) {
+	if err := e.encrypted("AddScaled", 0, x); err != nil {
+		return Tensor{}, err
+	}
+	if err := e.encrypted("AddScaled", x.level+1, y); err != nil {
+		return Tensor{}, err
+	}
+	y = e.atLevel(y, x.level+1)
+	// y.scale·s/prime = x.scale
+	s := scaleQuo(scaleMul(x.scale, primeScale(e.set, y.level)), y.scale)
+	one := slices.Repeat([]float64{c}, 8)
+	z, err := e.mulPlain(y, Plain(one), s, true)
+	if err != nil {
+		return Tensor{}, err
+	}
+	z.scale = x.scale
+	return e.add(x, z, false)
+}
+
+// Map implements [Evaluator].
+func (e engine) Map(m packing.Map, x Tensor) (Tensor, error) {
+	if err := e.encrypted("Map", m.Depth(), x); err != nil {
+		return Tensor{}, err
+	}
+	if err := m.Check(e.set.N()); err != nil {
+		return Tensor{}, err
+	}
+	scale := x.scale
+	for _, s := range m.Steps {
+		var err error
+		if len(s.Rotations) > 0 {
+			if x, err = e.rotateSum(x, s.Rotations, false); err != nil {
+				return Tensor{}, err
+			}
+		}
+		if s.Mask != nil {
+			mask := s.Mask
+			for len(mask) < 8 {
+				mask = slices.Concat(mask, mask)
+			}
+			if x, err = e.mulPlain(x, Plain(mask), primeScale(e.set, x.level), true); err != nil {
+				return Tensor{}, err
+			}
+			x.scale = scale
+		}
+	}
+	return x, nil
+}
+
+// The following wrap a backend's operation and set level and scale.
+
+func (e engine) like(z, x Tensor, level int, scale *big.Float) Tensor {
+	z.level, z.scale, z.plain = level, scale, false
+	return z
+}
+
+func (e engine) mul(op string, x, y Tensor) (Tensor, error) {
+	level := min(x.level, y.level)
+	if level < 1 {
+		return Tensor{}, &LevelError{op, level, 1}
+	}
+	z, err := e.be.mul(e.atLevel(x, level), e.atLevel(y, level), level)
+	return e.like(z, x, level-1, scaleQuo(scaleMul(x.scale, y.scale), primeScale(e.set, level))), err
+}
+
+func (e engine) mulPlain(x, p Tensor, scale *big.Float, rescale bool) (Tensor, error) {
+	z, err := e.be.mulPlain(x, p, scale, rescale)
+	level, s := x.level, scaleMul(x.scale, scale)
+	if rescale {
+		s = scaleQuo(s, primeScale(e.set, level))
+		level--
+	}
+	return e.like(z, x, level, s), err
+}
+
+func (e engine) rotateSum(x Tensor, rotations []int, rescale bool) (Tensor, error) {
+	z, err := e.be.rotateSum(x, rotations, rescale)
+	if rescale {
+		return e.like(z, x, x.level-1, scaleQuo(x.scale, primeScale(e.set, x.level))), err
+	}
+	return e.like(z, x, x.level, x.scale), err
+}
+
+func (e engine) rescale(x Tensor) (Tensor, error) {
+	z, err := e.be.rescale(x)
+	return e.like(z, x, x.level-1, scaleQuo(x.scale, primeScale(e.set, x.level))), err
+}
+
+// scaled returns c·x by changing the scale: |c| goes into the scale, the sign
+// into the ciphertext.
+func (e engine) scaled(x Tensor, c float64) Tensor {
+	z := x
+	if c < 0 {
+		z = e.be.negate(x)
+	}
+	a := math.Abs(c)
+	scale := scaleQuo(x.scale, new(big.Float).SetPrec(scalePrec).SetFloat64(a))
+	return e.like(e.be.reinterpret(z, a), x, x.level, scale)
+}
+
+func (e engine) addConst(x Tensor, c float64) (Tensor, error) {
+	if c == 0 {
+		return x, nil
+	}
+	z, err := e.be.addPlain(x, Plain(slices.Repeat([]float64{c}, 8)), false)
+	return e.like(z, x, x.level, x.scale), err
+}
+
+// atLevel returns x with limbs dropped: free, and exact.
+func (e engine) atLevel(x Tensor, level int) Tensor {
+	if x.ct != nil && x.level != level {
+		x.ct = drop(x.ct, level)
+	}
+	x.level = level
+	return x
+}

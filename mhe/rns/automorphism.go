@@ -1,0 +1,45 @@
+package rns
+
+import (
+	"fmt"
+
+	"github.com/tuneinsight/lattigo/v5/ring"
+)
+
+// An Automorphism is a permutation of residues in NTT form: the ring
+// automorphism X → X^g on a polynomial that is known, which costs a copy.
+type Automorphism []uint32
+
+// NewAutomorphism returns the automorphism with Galois element g of the ring
+// with n coefficients and the given order of roots of unity.
+func NewAutomorphism(n int, nthRoot, g uint64) (Automorphism, error) {
+	index, err := ring.AutomorphismNTTIndex(n, nthRoot, g)
+	if err != nil {
+		return nil, fmt.Errorf("rns: Galois element %d: %w", g, err)
+	}
+	a := make(Automorphism, n)
+	for i, x := range index {
+		a[i] = uint32(x)
+	}
+	return a, nil
+}
+
+// Apply writes the image of src to dst, which must not overlap.
+func (a Automorphism) Apply(dst, src []uint64) {
+	src = src[:len(a)]
+	for i, k := range a {
+		dst[i] = src[k]
+	}
+}
+
+// Add adds the image of src to dst modulo q; the limbs must not overlap.
+func (a Automorphism) Add(dst, src []uint64, q uint64) {
+	dst, src = dst[:len(a)], src[:len(a)]
+	for i, k := range a {
+		x := dst[i] + src[k]
+		if x >= q {
+			x -= q
+		}
+		dst[i] = x
+	}
+}

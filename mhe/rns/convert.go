@@ -1,0 +1,183 @@
+package rns
+
+import (
+	"math/bits"
+
+	"github.com/tuneinsight/lattigo/v5/ring"
+)
+
+// A Lift converts centred integers from one basis to another: the polynomial
+// with coefficients in (-Q/2, Q/2), Q the product of from, becomes the same
+// polynomial modulo the primes of to. It is exact for |x| ≤ 0.49·Q and safe for
+// concurrent use.
+type Lift struct {
+	from, to Basis
+	inv      []uint64   // (Q/q_i)^-1 mod q_i, Montgomery form
+	frac     []float64  // 1/q_i
+	cof      [][]uint64 // [to][from] Q/q_i mod p_j, Montgomery form
+	qMod     []uint64   // Q mod p_j
+}
+
+// NewLift prepares the conversion.
+func NewLift(from, to Basis) *Lift {
+	l := &Lift{from: from, to: to}
+	for i, s := range from {
+		l.inv = append(l.inv, mont(s, ring.ModExp(productExcept(from, i, s), s.Modulus-2, s.Modulus)))
+		l.frac = append(l.frac, 1/float64(s.Modulus))
+	}
+	for _, t := range to {
+		row := make([]uint64, len(from))
+		for i := range from {
+			row[i] = mont(t, productExcept(from, i, t))
+		}
+		l.cof = append(l.cof, row)
+		l.qMod = append(l.qMod, productExcept(from, -1, t))
+	}
+	return l
+}
+
+// productExcept returns the product of the primes of b but the i-th, mod s.
+func productExcept(b Basis, i int, s *ring.SubRing) uint64 {
+	r := uint64(1)
+	for k, t := range b {
+		if k != i {
+			r = ring.BRed(r, ring.BRedAdd(t.Modulus, s.Modulus, s.BRedConstant), s.Modulus, s.BRedConstant)
+		}
+	}
+	return r
+}
+
+func mont(s *ring.SubRing, x uint64) uint64 { return ring.MForm(x, s.Modulus, s.BRedConstant) }
+
+// maxLift bounds the primes of a source basis, so that scratch space stays on
+// the stack and 128-bit sums of products do not overflow.
+const maxLift = 8
+
+// chunk is the number of coefficients converted at a time: their digits stay in
+// the cache.
+const chunk = 1024
+
+// Do converts in, in coefficient form and unchanged, to out. Cost: for N
+// coefficients, len(from)·(1+len(to))·N multiplications.
+func (l *Lift) Do(in, out Poly, workers int) {
+	n := l.from.N()
+	Each(workers, (n+chunk-1)/chunk, func(c int) {
+		var d digits
+		lo, hi := c*chunk, min(n, (c+1)*chunk)
+		l.digits(&d, in, lo, hi)
+		for j := range l.to {
+			l.combine(&d, out[j][lo:hi], j)
+		}
+	})
+}
+
+// Limb converts in to limb j of the target basis only.
+func (l *Lift) Limb(in Poly, out []uint64, j int) {
+	var d digits
+	for lo := 0; lo < len(out); lo += chunk {
+		hi := min(len(out), lo+chunk)
+		l.digits(&d, in, lo, hi)
+		l.combine(&d, out[lo:hi], j)
+	}
+}
+
+// digits are x_i·(Q/q_i)^-1 mod q_i for a chunk of coefficients, and
+// ⌊Σ digit_i/q_i⌉, the multiple of Q by which Σ digit_i·Q/q_i is too large.
+type digits struct {
+	y [maxLift][chunk]uint64
+	v [chunk]uint64
+}
+
+func (l *Lift) digits(d *digits, in Poly, lo, hi int) {
+	var f [chunk]float64
+	for i, s := range l.from {
+		q, mrc, inv, frac := s.Modulus, s.MRedConstant, l.inv[i], l.frac[i]
+		y := d.y[i][:hi-lo]
+		for x, r := range in[i][lo:hi] {
+			t := ring.MRed(r, inv, q, mrc)
+			y[x] = t
+			f[x] += float64(t) * frac
+		}
+	}
+	for x := range hi - lo {
+		d.v[x] = uint64(f[x] + 0.5)
+	}
+}
+
+func (l *Lift) combine(d *digits, dst []uint64, j int) {
+	s := l.to[j]
+	q, mrc, brc := s.Modulus, s.MRedConstant, s.BRedConstant
+	var sub [maxLift + 1]uint64 // v·Q mod p_j
+	for i := range l.from {
+		sub[i+1] = ring.CRed(sub[i]+l.qMod[j], q)
+	}
+	var hi, lo [chunk]uint64
+	for i := range l.from {
+		y, c := d.y[i][:len(dst)], l.cof[j][i]
+		for x, t := range y {
+			ph, pl := bits.Mul64(t, c)
+			var carry uint64
+			lo[x], carry = bits.Add64(lo[x], pl, 0)
+			hi[x] += ph + carry
+		}
+	}
+	for x := range dst {
+		dst[x] = ring.CRed(reduce128(hi[x], lo[x], q, mrc, brc)+q-sub[d.v[x]], q)
+	}
+}
+
+// A Divider divides by the product of the last primes of a basis, rounding to
+// the nearest integer: from modulus Q·P to Q. It is safe for concurrent use.
+type Divider struct {
+	q, p Basis
+	lift *Lift
+	pInv []uint64 // P^-1 mod q_i, Montgomery form
+	pMod []uint64 // P mod q_i, Montgomery form
+}
+
+// NewDivider prepares division by the product of p of polynomials over q
+// followed by p.
+func NewDivider(q, p Basis) *Divider {
+	d := &Divider{q: q, p: p, lift: NewLift(p, q)}
+	for _, s := range q {
+		r := productExcept(p, -1, s)
+		d.pMod = append(d.pMod, mont(s, r))
+		d.pInv = append(d.pInv, mont(s, ring.ModExp(r, s.Modulus-2, s.Modulus)))
+	}
+	return d
+}
+
+// Round replaces the first limbs of x, in NTT form over q followed by p, by
+// ⌊x/P⌉ + after, and destroys the limbs of p. before is added to x first, after
+// to the quotient; both are small integer polynomials in coefficient form, nil
+// for none, and cost no transform of their own. Cost: len(p)+len(q) transforms.
+func (d *Divider) Round(x Poly, before, after []int64, workers int) {
+	k := len(d.q)
+	tail := x[k:]
+	for j, s := range d.p {
+		s.INTT(tail[j], tail[j])
+		if before != nil {
+			AddInts(s, tail[j], before)
+		}
+	}
+	low := d.q.New()
+	d.lift.Do(tail, low, workers)
+	// (x + before - low)/P + after = (x - (low - before - P·after))/P
+	Each(workers, k, func(i int) {
+		s := d.q[i]
+		if before != nil {
+			neg := make([]uint64, s.N)
+			AddInts(s, neg, before)
+			s.Sub(low[i], neg, low[i])
+		}
+		if after != nil {
+			e := make([]uint64, s.N)
+			AddInts(s, e, after)
+			s.MulScalarMontgomery(e, d.pMod[i], e)
+			s.Sub(low[i], e, low[i])
+		}
+		s.NTT(low[i], low[i])
+		s.Sub(x[i], low[i], x[i])
+		s.MulScalarMontgomery(x[i], d.pInv[i], x[i])
+	})
+}

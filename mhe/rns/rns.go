@@ -1,0 +1,163 @@
+// Package rns does arithmetic on polynomials in residue form: what the
+// collective protocols need and Lattigo's rings do not have, or have only with
+// randomness of their own choosing.
+//
+// It knows nothing of keys or ciphertexts. Every sampler reads from a stream
+// that the caller names, so that a share can be made twice with equal bits.
+//
+// # Notation
+//
+// A [Basis] is a list of NTT primes, a [Poly] has one limb of N residues for
+// each. A polynomial is in coefficient form or in NTT form; functions say which
+// they take. ⌊x⌉ is rounding to the nearest integer.
+//
+// # Sources
+//
+// Exact basis conversion: Halevi, Polyakov, Shoup, [An Improved RNS Variant of
+// the BFV Scheme], section 2.2.
+//
+// [An Improved RNS Variant of the BFV Scheme]: https://eprint.iacr.org/2018/117
+package rns
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tuneinsight/lattigo/v5/ring"
+)
+
+// A Basis is a list of NTT primes with their tables. It is read-only.
+type Basis []*ring.SubRing
+
+// A Poly holds one limb for each prime of a basis.
+type Poly [][]uint64
+
+// N returns the number of coefficients.
+func (b Basis) N() int { return b[0].N }
+
+// New returns a zero polynomial.
+func (b Basis) New() Poly {
+	n := b.N()
+	all := make([]uint64, n*len(b))
+	p := make(Poly, len(b))
+	for i := range p {
+		p[i] = all[i*n : (i+1)*n : (i+1)*n]
+	}
+	return p
+}
+
+// Each calls f(0), …, f(n-1) on up to workers goroutines and waits for them.
+// With one worker it is a plain loop.
+func Each(workers, n int, f func(i int)) {
+	if workers = min(workers, n); workers <= 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// NTT transforms p in place.
+func (b Basis) NTT(p Poly) {
+	for i, s := range b {
+		s.NTT(p[i], p[i])
+	}
+}
+
+// INTT transforms p back in place.
+func (b Basis) INTT(p Poly) {
+	for i, s := range b {
+		s.INTT(p[i], p[i])
+	}
+}
+
+// Add adds x to dst; both in the same form.
+func (b Basis) Add(dst, x Poly) {
+	for i, s := range b {
+		s.Add(dst[i], x[i], dst[i])
+	}
+}
+
+// Sub subtracts x from dst; both in the same form.
+func (b Basis) Sub(dst, x Poly) {
+	for i, s := range b {
+		s.Sub(dst[i], x[i], dst[i])
+	}
+}
+
+// MulAdd adds x·y to dst, all in NTT form and one of x, y in Montgomery form.
+func (b Basis) MulAdd(dst, x, y Poly) {
+	for i, s := range b {
+		s.MulCoeffsMontgomeryThenAdd(x[i], y[i], dst[i])
+	}
+}
+
+// MulSub subtracts x·y from dst, all in NTT form and one of x, y in Montgomery
+// form.
+func (b Basis) MulSub(dst, x, y Poly) {
+	for i, s := range b {
+		s.MulCoeffsMontgomeryThenSub(x[i], y[i], dst[i])
+	}
+}
+
+// AddInts adds the integers v to one limb, in coefficient form.
+func AddInts(s *ring.SubRing, dst []uint64, v []int64) {
+	q := s.Modulus
+	u := s.BRedConstant
+	for i, x := range v {
+		sign := uint64(x >> 63)
+		r := ring.BRedAdd((uint64(x)^sign)-sign, q, u) // |x| mod q
+		r = (r ^ sign) - sign + q&sign                 // ±|x| mod q, in 0..q
+		r += dst[i]
+		if r >= q {
+			r -= q
+		}
+		if r >= q {
+			r -= q
+		}
+		dst[i] = r
+	}
+}
+
+// AddInts adds the integers v to every limb of dst, in coefficient form.
+func (b Basis) AddInts(dst Poly, v []int64) {
+	for i, s := range b {
+		AddInts(s, dst[i], v)
+	}
+}
+
+// PowMod returns 2^e mod the prime of s.
+func PowMod(s *ring.SubRing, e int) uint64 {
+	return ring.ModExp(2, uint64(e), s.Modulus)
+}
+
+// reduce128 returns (hi·2^64 + lo)·2^-64 mod q.
+func reduce128(hi, lo, q, mrc uint64, brc []uint64) uint64 {
+	hi = ring.BRedAdd(hi, q, brc)
+	h, _ := bits.Mul64(lo*mrc, q)
+	r := hi - h + q
+	if r >= q {
+		r -= q
+	}
+	return r
+}
+
+// Reduce128 sets dst to (hi·2^64 + lo)·2^-64 modulo the prime of s.
+func Reduce128(s *ring.SubRing, dst, hi, lo []uint64) {
+	q, mrc, brc := s.Modulus, s.MRedConstant, s.BRedConstant
+	hi, lo = hi[:len(dst)], lo[:len(dst)]
+	for i := range dst {
+		dst[i] = reduce128(hi[i], lo[i], q, mrc, brc)
+	}
+}

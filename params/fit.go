@@ -1,0 +1,56 @@
+package params
+
+import (
+	"fmt"
+	"math"
+)
+
+// maxFitScale is the largest default scale that [Fit] takes: three 60-bit mask
+// primes leave about 47 bits for the message of a refresh.
+const maxFitScale = 45
+
+// minFitScale is the smallest default scale that [Fit] takes; below it training
+// loses more to rounding than a flooded prediction can bear.
+const minFitScale = 34
+
+// Fit returns the smallest secure set for parties that compute levels levels
+// between two refreshes: three 60-bit primes for the masks, levels primes of the
+// largest scale that fits, one 60-bit special prime. Few primes are fast and a
+// large scale is precise; the ring grows only when the scale would fall below 34
+// bits. The error wraps [ErrConfig].
+func Fit(parties, levels int, quantum bool) (Set, error) {
+	if levels < 1 {
+		return Set{}, fmt.Errorf("%w: %d levels, want at least 1", ErrConfig, levels)
+	}
+	const wide = 60
+	for logN := 14; logN <= 16; logN++ {
+		scale := int(math.Floor((MaxLogQP(logN, quantum) - 4*wide - 0.01) / float64(levels)))
+		if scale = min(scale, maxFitScale); scale < minFitScale {
+			continue
+		}
+		return New(Config{
+			LogN: logN, LogQ: chain(wide, scale, levels), LogP: []int{wide},
+			LogScale: scale, Parties: parties, Quantum: quantum,
+		})
+	}
+	return Set{}, fmt.Errorf("%w: %d levels between refreshes fit no ring up to N = 2^16: split the model by a refresh or lower the degree of its activations", ErrConfig, levels)
+}
+
+// InsecureToy returns a set like that of [Fit] on a ring of 2^10 slots. IT HAS
+// NO SECURITY AT ALL. It exists so that tests run every code path in
+// milliseconds.
+func InsecureToy(parties, levels int) (Set, error) {
+	return New(Config{
+		LogN: 10, LogQ: chain(60, maxFitScale, levels), LogP: []int{60},
+		LogScale: maxFitScale, Parties: parties, Insecure: true,
+	})
+}
+
+// chain returns three wide mask primes below levels primes of the scale.
+func chain(wide, scale, levels int) []int {
+	q := []int{wide, wide, wide}
+	for range levels {
+		q = append(q, scale)
+	}
+	return q
+}
