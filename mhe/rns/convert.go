@@ -111,18 +111,39 @@ func (l *Lift) combine(d *digits, dst []uint64, j int) {
 	for i := range l.from {
 		sub[i+1] = ring.CRed(sub[i]+l.qMod[j], q)
 	}
-	var hi, lo [chunk]uint64
-	for i := range l.from {
-		y, c := d.y[i][:len(dst)], l.cof[j][i]
-		for x, t := range y {
-			ph, pl := bits.Mul64(t, c)
-			var carry uint64
-			lo[x], carry = bits.Add64(lo[x], pl, 0)
-			hi[x] += ph + carry
+	v := d.v[:len(dst)]
+	switch len(l.from) {
+	case 1: // the cofactor is 1
+		for x, t := range d.y[0][:len(dst)] {
+			dst[x] = ring.CRed(ring.BRedAdd(t, q, brc)+q-sub[v[x]], q)
 		}
-	}
-	for x := range dst {
-		dst[x] = ring.CRed(reduce128(hi[x], lo[x], q, mrc, brc)+q-sub[d.v[x]], q)
+	case 3: // the masks of a refresh: sums stay in registers
+		c0, c1, c2 := l.cof[j][0], l.cof[j][1], l.cof[j][2]
+		y0, y1, y2 := d.y[0][:len(dst)], d.y[1][:len(dst)], d.y[2][:len(dst)]
+		for x := range dst {
+			h0, l0 := bits.Mul64(y0[x], c0)
+			h1, l1 := bits.Mul64(y1[x], c1)
+			h2, l2 := bits.Mul64(y2[x], c2)
+			lo, c := bits.Add64(l0, l1, 0)
+			hi, _ := bits.Add64(h0, h1, c)
+			lo, c = bits.Add64(lo, l2, 0)
+			hi, _ = bits.Add64(hi, h2, c)
+			dst[x] = ring.CRed(reduce128(hi, lo, q, mrc, brc)+q-sub[v[x]], q)
+		}
+	default:
+		var hi, lo [chunk]uint64
+		for i := range l.from {
+			c := l.cof[j][i]
+			for x, t := range d.y[i][:len(dst)] {
+				ph, pl := bits.Mul64(t, c)
+				var carry uint64
+				lo[x], carry = bits.Add64(lo[x], pl, 0)
+				hi[x] += ph + carry
+			}
+		}
+		for x := range dst {
+			dst[x] = ring.CRed(reduce128(hi[x], lo[x], q, mrc, brc)+q-sub[v[x]], q)
+		}
 	}
 }
 

@@ -1,0 +1,437 @@
+// Package bootstrap is the collective refresh: all parties together restore the
+// levels of a ciphertext and apply a slot map on the way.
+//
+// Input (c0, c1) at a low level ℓ, modulus Q_ℓ; output at a high level, modulus
+// Q. Party i, with a mask M_i of integers uniform in [-2^(B-1), 2^(B-1)):
+//
+//	h_i  = c1·s_i + e_i - M_i                 mod Q_ℓ    masked decryption share
+//	h'_i = -a·s_i + e'_i + ⌊T(M_i)/P⌉         mod Q      re-encryption share
+//	M    = c0 + Σ h_i as centred integers = m - Σ M_i    nothing wraps
+//	out  = (⌊T(M)/P⌉ + Σ h'_i, a)                        an encryption of T(m)
+//
+// T is the slot map on polynomials that are known, so that a rotation is a
+// permutation of residues: no key switch, no Galois key, no growth of noise. A
+// mask inside T carries a plaintext scale; T is therefore computed modulo Q·P and
+// divided by the special primes P, which key switching needs anyway. No level is
+// paid for it and the scale lands exactly on the one asked for. The identity has
+// no mask: then nothing is divided, and noise is added to the mask before the
+// one transform that both need.
+//
+// The masks hide every input of which scale·|slot value| ≤ 2^LogMessage with
+// B - LogMessage bits of statistical security. e_i keeps the share a sample of
+// ring learning with errors whatever is known of M_i.
+//
+// Everything is done in residues: masks are sampled as 192-bit words and reduced
+// per prime, and M is lifted from Q_ℓ to Q·P by an exact basis conversion.
+//
+// # Sources
+//
+// The protocol is Col-Bootstrap of Mouchet et al., [ePrint 2020/304], with the
+// map of POSEIDON's DBootstrapALT (NDSS 2021, Protocol 3), which computes it in
+// floating point.
+//
+// [ePrint 2020/304]: https://eprint.iacr.org/2020/304
+package bootstrap
+
+import (
+	"crypto/sha3"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"math/bits"
+	"slices"
+
+	"github.com/tuneinsight/lattigo/v5/ring"
+
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/packing"
+	"github.com/nereid-mhe/nereid/params"
+)
+
+// A Config says what a refresh does to each of its inputs.
+type Config struct {
+	In, Out int         // levels of input and output
+	Count   int         // ciphertexts refreshed in one round
+	Map     packing.Map // applied to every ciphertext; zero for none
+
+	// ScaleIn is the scale of the inputs and ScaleOut that of the outputs, to
+	// the last bit. A map without a mask cannot change the scale.
+	ScaleIn, ScaleOut *big.Float
+
+	Workers int // goroutines inside one call; 0 means 1
+}
+
+// A Refresh holds what is computed once for all rounds of one plan point. It has
+// no scratch space and is safe for concurrent use.
+type Refresh struct {
+	set   params.Set
+	cfg   Config
+	gauss rns.Gaussian
+
+	in, out rns.Basis // Q_ℓ and Q
+	work    rns.Basis // Q, followed by the special primes if the map has masks
+	lift    *rns.Lift // from in to the rest of work
+	div     *rns.Divider
+	steps   []step
+}
+
+// A step is a packing.Step with its tables.
+type step struct {
+	keep      bool               // the sum includes rotation 0
+	rotations []rns.Automorphism // of the others
+	mask      rns.Poly           // NTT and Montgomery form; nil for none
+	maskScale *big.Float
+}
+
+// New prepares a refresh. Errors wrap [mhe.ErrShape].
+func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
+	if err := check(set, &cfg); err != nil {
+		return nil, err
+	}
+	r := &Refresh{
+		set: set, cfg: cfg, gauss: rns.NewGaussian(params.Sigma, params.Tail),
+		in: mhe.Basis(set, cfg.In), out: mhe.Basis(set, cfg.Out),
+	}
+	r.work = r.out
+	if cfg.Map.Depth() > 0 {
+		r.work = mhe.ExtendedBasis(set, cfg.Out)
+		r.div = rns.NewDivider(r.out, r.work[len(r.out):])
+	}
+	r.lift = rns.NewLift(r.in, r.work[len(r.in):])
+	return r, r.prepare(enc)
+}
+
+func check(set params.Set, cfg *Config) error {
+	cfg.Workers = max(1, cfg.Workers)
+	switch {
+	case cfg.In < set.MaskLevel():
+		return fmt.Errorf("%w: refreshing at level %d, the masks need level %d", mhe.ErrShape, cfg.In, set.MaskLevel())
+	case cfg.Out <= cfg.In || cfg.Out > set.MaxLevel():
+		return fmt.Errorf("%w: refreshing from level %d to %d of %d", mhe.ErrShape, cfg.In, cfg.Out, set.MaxLevel())
+	case cfg.Count < 1:
+		return fmt.Errorf("%w: refreshing %d ciphertexts", mhe.ErrShape, cfg.Count)
+	case cfg.ScaleIn == nil || cfg.ScaleOut == nil || cfg.ScaleIn.Sign() <= 0 || cfg.ScaleOut.Sign() <= 0:
+		return fmt.Errorf("%w: refreshing without scales", mhe.ErrShape)
+	case cfg.Map.Depth() == 0 && cfg.ScaleIn.Cmp(cfg.ScaleOut) != 0:
+		return fmt.Errorf("%w: a map without a mask cannot change the scale", mhe.ErrShape)
+	}
+	return cfg.Map.Check(set.N())
+}
+
+// prepare makes the tables of the map. The product of the masks' scales is
+// P·ScaleOut/ScaleIn; all but the last have a power of two.
+func (r *Refresh) prepare(enc *mhe.Encoder) error {
+	left := new(big.Float).SetPrec(128).Quo(r.cfg.ScaleOut, r.cfg.ScaleIn)
+	for _, p := range r.set.CKKS().P() {
+		left.Mul(left, new(big.Float).SetUint64(p))
+	}
+	masks := r.cfg.Map.Depth()
+	for _, s := range r.cfg.Map.Steps {
+		var st step
+		for _, k := range s.Rotations {
+			if k = packing.Mod(k, r.set.N()); k == 0 {
+				st.keep = true
+				continue
+			}
+			c := r.set.CKKS()
+			a, err := rns.NewAutomorphism(c.N(), c.RingQ().NthRoot(), c.GaloisElement(k))
+			if err != nil {
+				return err
+			}
+			st.rotations = append(st.rotations, a)
+		}
+		if len(s.Rotations) == 0 {
+			st.keep = true
+		}
+		if s.Mask != nil {
+			scale := left
+			if masks > 1 {
+				scale = mhe.Power(left.MantExp(nil) / masks)
+				left = new(big.Float).SetPrec(128).Quo(left, scale)
+			}
+			masks--
+			st.maskScale = scale
+			var err error
+			if st.mask, err = r.mask(enc, s.Mask, scale); err != nil {
+				return err
+			}
+		}
+		r.steps = append(r.steps, st)
+	}
+	return nil
+}
+
+// minMaskScale keeps the rounding of a mask's coefficients below what any use of
+// the result could notice.
+const minMaskScale = 20
+
+func (r *Refresh) mask(enc *mhe.Encoder, values []float64, scale *big.Float) (rns.Poly, error) {
+	if scale.MantExp(nil) < minMaskScale {
+		return nil, fmt.Errorf("%w: a mask at scale 2^%d is too coarse: lower the input's scale or use fewer masks", mhe.ErrShape, scale.MantExp(nil))
+	}
+	v := make([]float64, max(8, len(values)))
+	for i := range v {
+		v[i] = values[i%len(values)]
+	}
+	p, err := enc.Encode(v, scale, r.work)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range r.work {
+		s.MForm(p[i], p[i])
+	}
+	return p, nil
+}
+
+// Shape is the shape of a share: for every ciphertext h over Q_ℓ and h' over Q.
+func (r *Refresh) Shape() mhe.Shape {
+	var sh mhe.Shape
+	for range r.cfg.Count {
+		sh = append(sh, r.in, r.out)
+	}
+	return sh
+}
+
+// Hash identifies everything but the inputs that a share depends on. It belongs
+// into the label's digest.
+func (r *Refresh) Hash() [32]byte {
+	b := []byte("nereid/refresh/v1")
+	h, m := r.set.Hash(), r.cfg.Map.Hash()
+	b = append(append(b, h[:]...), m[:]...)
+	for _, v := range []int{r.cfg.In, r.cfg.Out, r.cfg.Count} {
+		b = binary.BigEndian.AppendUint64(b, uint64(v))
+	}
+	for _, s := range []*big.Float{r.cfg.ScaleIn, r.cfg.ScaleOut} {
+		t := s.Text('p', 0)
+		b = append(binary.BigEndian.AppendUint64(b, uint64(len(t))), t...)
+	}
+	return sha3.Sum256(b)
+}
+
+// Common expands the public polynomials a of all outputs. common must open the
+// same streams at every party.
+func (r *Refresh) Common(common mhe.Source) ([]rns.Poly, error) {
+	a := make([]rns.Poly, r.cfg.Count)
+	for i := range a {
+		a[i] = r.out.New()
+		if err := r.out.Uniform(common(fmt.Sprintf("a%d", i)), a[i]); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Share makes a party's share for the ciphertexts with second polynomials c1.
+// All randomness comes from private, which must belong to a label that names
+// these inputs: a mask used for two inputs gives the secret away.
+func (r *Refresh) Share(sk mhe.SecretKey, c1, a []rns.Poly, private mhe.Source) (mhe.Share, error) {
+	if err := r.checkInputs(c1, a); err != nil {
+		return nil, err
+	}
+	share := make(mhe.Share, 0, 2*r.cfg.Count)
+	for i := range c1 {
+		d, err := r.draw(func(name string) io.Reader { return private(fmt.Sprintf("%s %d", name, i)) })
+		if err != nil {
+			return nil, err
+		}
+		h, reenc := r.share(d)
+		sk.MulAdd(r.cfg.In, h, c1[i])
+		sk.MulSub(r.cfg.Out, reenc, a[i])
+		share = append(share, h, reenc)
+	}
+	return share, nil
+}
+
+func (r *Refresh) checkInputs(c1, a []rns.Poly) error {
+	if len(c1) != r.cfg.Count || len(a) != r.cfg.Count {
+		return fmt.Errorf("%w: refreshing %d ciphertexts with %d common polynomials, want %d", mhe.ErrShape, len(c1), len(a), r.cfg.Count)
+	}
+	for i := range c1 {
+		if len(c1[i]) != len(r.in) || len(a[i]) != len(r.out) {
+			return fmt.Errorf("%w: ciphertext %d is at level %d, want %d", mhe.ErrShape, i, len(c1[i])-1, r.cfg.In)
+		}
+	}
+	return nil
+}
+
+// randomness of one share for one ciphertext.
+type randomness struct {
+	mask   rns.Mask
+	e, ePr []int64
+}
+
+func (r *Refresh) draw(src mhe.Source) (d randomness, err error) {
+	n := r.set.N()
+	if d.mask, err = rns.NewMask(src("mask"), n, r.set.MaskBits()); err != nil {
+		return d, err
+	}
+	if d.e, err = r.gauss.Sample(src("e"), n); err != nil {
+		return d, err
+	}
+	d.ePr, err = r.gauss.Sample(src("e'"), n)
+	return d, err
+}
+
+// share returns e - M over Q_ℓ and e' + ⌊T(M)/P⌉ over Q, in NTT form.
+func (r *Refresh) share(d randomness) (h, reenc rns.Poly) {
+	h, reenc = r.in.New(), r.work.New()
+	rns.Each(r.cfg.Workers, len(r.work), func(j int) {
+		s := r.work[j]
+		d.mask.Limb(s, reenc[j])
+		if j < len(r.in) {
+			s.Neg(reenc[j], h[j])
+			rns.AddInts(s, h[j], d.e)
+			s.NTT(h[j], h[j])
+		}
+		if r.div == nil && len(r.steps) == 0 { // e' shares the transform of M
+			rns.AddInts(s, reenc[j], d.ePr)
+		}
+		s.NTT(reenc[j], reenc[j])
+	})
+	switch {
+	case len(r.steps) == 0:
+	case r.div == nil:
+		reenc = r.apply(reenc)
+		rns.Each(r.cfg.Workers, len(r.work), func(j int) {
+			s, limb := r.work[j], make([]uint64, r.set.N())
+			rns.AddInts(s, limb, d.ePr)
+			s.NTT(limb, limb)
+			s.Add(reenc[j], limb, reenc[j])
+		})
+	default: // e' shares the transforms of the division
+		reenc = r.apply(reenc)
+		r.div.Round(reenc, nil, d.ePr, r.cfg.Workers)
+	}
+	return h, reenc[:len(r.out)]
+}
+
+// apply returns the map of x, in NTT form over work, and destroys x.
+func (r *Refresh) apply(x rns.Poly) rns.Poly {
+	rns.Each(r.cfg.Workers, len(x), func(j int) {
+		spare := make([]uint64, r.set.N())
+		for _, st := range r.steps {
+			x[j], spare = st.limb(r.work[j], x[j], spare, j)
+		}
+	})
+	return x
+}
+
+// limb applies a step to limb j and returns the result and a free limb.
+func (st *step) limb(s *ring.SubRing, x, spare []uint64, j int) (out, free []uint64) {
+	if len(st.rotations) > 0 {
+		if rest := st.rotations; st.keep {
+			copy(spare, x)
+			for _, a := range rest {
+				a.Add(spare, x, s.Modulus)
+			}
+		} else {
+			rest[0].Apply(spare, x)
+			for _, a := range rest[1:] {
+				a.Add(spare, x, s.Modulus)
+			}
+		}
+		x, spare = spare, x
+	}
+	if st.mask != nil {
+		s.MulCoeffsMontgomery(x, st.mask[j], x)
+	}
+	return x, spare
+}
+
+// Finish returns the refreshed tensors from the inputs and the sum of all
+// parties' shares. It takes the first polynomials of the inputs only: c0 at the
+// root is all that the other parties' shares do not hold.
+func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) {
+	if err := r.checkInputs(c0, a); err != nil {
+		return nil, err
+	}
+	if len(sum) != 2*r.cfg.Count {
+		return nil, fmt.Errorf("%w: finishing a refresh with %d polynomials, want %d", mhe.ErrShape, len(sum), 2*r.cfg.Count)
+	}
+	out := make([]mhe.Tensor, r.cfg.Count)
+	for i := range out {
+		m := r.masked(c0[i], sum[2*i])
+		if len(r.steps) > 0 {
+			m = r.apply(m)
+		}
+		if r.div != nil {
+			r.div.Round(m, nil, nil, r.cfg.Workers)
+			m = m[:len(r.out)]
+		}
+		r.out.Add(m, sum[2*i+1])
+		out[i] = mhe.NewEncrypted(m, a[i], r.cfg.ScaleOut)
+	}
+	return out, nil
+}
+
+// masked returns c0 + h, lifted from Q_ℓ to all primes of work, in NTT form. The
+// low limbs are in NTT form already and need no transform back.
+func (r *Refresh) masked(c0, h rns.Poly) rns.Poly {
+	m, low := r.work.New(), r.in.New()
+	k := len(r.in)
+	rns.Each(r.cfg.Workers, k, func(j int) {
+		r.in[j].Add(c0[j], h[j], m[j])
+		r.in[j].INTT(m[j], low[j])
+	})
+	r.lift.Do(low, m[k:], r.cfg.Workers)
+	rns.Each(r.cfg.Workers, len(m)-k, func(j int) { r.work[k+j].NTT(m[k+j], m[k+j]) })
+	return m
+}
+
+// Range returns the range of the output for an input of range in: the map's
+// effect on values and errors, the parties' noise, and the rounding of masks and
+// divisions.
+func (r *Refresh) Range(in mhe.Range) mhe.Range {
+	noise := mhe.NewNoise(r.set)
+	parties := float64(r.set.Parties())
+	e := math.Hypot(in.Err, noise.Slots(params.Sigma*math.Sqrt(parties), r.cfg.ScaleIn))
+	n := r.period()
+	bound, size, err := slices.Repeat([]float64{in.Max}, n), slices.Repeat([]float64{in.RMS * in.RMS}, n), slices.Repeat([]float64{e * e}, n)
+	for i, s := range r.cfg.Map.Steps {
+		sum, mask := packing.Map{Steps: []packing.Step{{Rotations: s.Rotations}}}, packing.Map{Steps: []packing.Step{{Mask: s.Mask}}}
+		bound = mask.ApplyBound(sum.ApplyBound(bound))
+		size, err = sum.ApplyVariance(size), mask.ApplyVariance(sum.ApplyVariance(err))
+		if s.Mask != nil {
+			rounding := noise.Encode(len(s.Mask), r.steps[i].maskScale)
+			for k := range err {
+				err[k] += rounding * rounding * size[k]
+			}
+		}
+		size = mask.ApplyVariance(size)
+	}
+	fresh := params.Sigma * params.Sigma * parties
+	if r.div != nil {
+		fresh += (parties + 1) / 12
+	}
+	return mhe.Range{
+		Max: slices.Max(bound),
+		RMS: math.Sqrt(slices.Max(size)),
+		Err: math.Hypot(math.Sqrt(slices.Max(err)), noise.Slots(math.Sqrt(fresh), r.cfg.ScaleOut)),
+	}
+}
+
+// period returns a number of slots after which the map's effect repeats.
+func (r *Refresh) period() int {
+	n := 8
+	for _, s := range r.cfg.Map.Steps {
+		n = max(n, len(s.Mask))
+		for _, k := range s.Rotations {
+			if k = min(packing.Mod(k, r.set.N()), packing.Mod(-k, r.set.N())); k > 0 {
+				n = max(n, 2<<bits.Len(uint(k)))
+			}
+		}
+	}
+	return min(n, r.set.N())
+}
+
+// InputShape is the shape of the polynomials of the inputs that a round carries.
+func (r *Refresh) InputShape() mhe.Shape {
+	var sh mhe.Shape
+	for range r.cfg.Count {
+		sh = append(sh, r.in)
+	}
+	return sh
+}

@@ -1,0 +1,125 @@
+// Package testkit holds what the tests of several packages share: seeded
+// randomness, and studies whose secrets sit in one place. Nothing but tests may
+// import it.
+package testkit
+
+import (
+	"crypto/sha3"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/params"
+)
+
+// Source is a seeded test source: deterministic, not cryptographic.
+func Source(seed string) mhe.Source {
+	return func(name string) io.Reader {
+		return rand.NewChaCha8(sha3.Sum256(fmt.Appendf(nil, "%q %q", seed, name)))
+	}
+}
+
+// A World is a study of a few parties with all secrets in one place.
+type World struct {
+	Set     params.Set
+	Secrets []mhe.SecretKey
+	Keys    *mhe.PublicKeys
+	Encoder *mhe.Encoder
+}
+
+// NewWorld runs key generation, every share through its codec.
+func NewWorld(t testing.TB, set params.Set, plan mhe.KeyPlan) World {
+	t.Helper()
+	w := World{Set: set, Encoder: mhe.NewEncoder(set)}
+	var sum1, sum2 mhe.Share
+	eph := func(i int) io.Reader { return Source(fmt.Sprint("eph", i))("") }
+	for i := range set.Parties() {
+		sk, err := mhe.NewSecretKey(set, Source(fmt.Sprint("sk", i))(""))
+		require.NoError(t, err)
+		w.Secrets = append(w.Secrets, sk)
+		s, err := plan.Round1(sk, Source("c"), Source(fmt.Sprint(i)), eph(i))
+		require.NoError(t, err)
+		sum1 = Add(t, plan.Shape1(set), sum1, s)
+	}
+	for i, sk := range w.Secrets {
+		s, err := plan.Round2(sk, sum1, Source(fmt.Sprint(i, "b")), eph(i))
+		require.NoError(t, err)
+		sum2 = Add(t, plan.Shape2(set), sum2, s)
+	}
+	keys, err := plan.Finish(set, Source("c"), sum1, sum2)
+	require.NoError(t, err)
+	w.Keys = keys
+	return w
+}
+
+// Add sends s through its codec and adds it.
+func Add(t testing.TB, shape mhe.Shape, acc, s mhe.Share) mhe.Share {
+	t.Helper()
+	b, err := shape.Encode(s)
+	require.NoError(t, err)
+	require.Len(t, b, shape.Size())
+	s, err = shape.Decode(b)
+	require.NoError(t, err)
+	if acc == nil {
+		return s
+	}
+	acc, err = shape.Add(acc, s)
+	require.NoError(t, err)
+	return acc
+}
+
+// Open decrypts t with the given parties' shares and hardly any flooding.
+func (w World) Open(t testing.TB, x mhe.Tensor, parties int) []float64 {
+	t.Helper()
+	o := mhe.Opening{Set: w.Set, Level: x.Level(), Count: 1, Sigma: 0.01}
+	var sum mhe.Share
+	for i, sk := range w.Secrets[:parties] {
+		s, err := o.DecryptShare(sk, []rns.Poly{x.Polys()[1]}, Source(fmt.Sprint("open", i)))
+		require.NoError(t, err)
+		sum = Add(t, o.DecryptShape(), sum, s)
+	}
+	out, err := o.Decrypt(w.Encoder, []mhe.Tensor{x}, sum)
+	require.NoError(t, err)
+	return out[0]
+}
+
+// Encrypt encrypts one period of values at the default scale.
+func (w World) Encrypt(t testing.TB, v []float64, level int) mhe.Tensor {
+	t.Helper()
+	x, err := w.Keys.Encryption().Encrypt(w.Encoder, v, level, mhe.Power(w.Set.LogScale()), Source("enc"))
+	require.NoError(t, err)
+	return x
+}
+
+// Toy returns the insecure test set.
+func Toy(t testing.TB, parties int) params.Set {
+	t.Helper()
+	set, err := params.InsecureToy(parties, 4)
+	require.NoError(t, err)
+	return set
+}
+
+// Random returns n numbers uniform in [-1, 1).
+func Random(n int, seed uint64) []float64 {
+	r := rand.New(rand.NewPCG(seed, 0))
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = 2*r.Float64() - 1
+	}
+	return v
+}
+
+// MaxDiff compares all slots with a periodic vector.
+func MaxDiff(got, want []float64) float64 {
+	d := 0.0
+	for i := range got {
+		d = math.Max(d, math.Abs(got[i]-want[i%len(want)]))
+	}
+	return d
+}
