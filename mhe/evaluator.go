@@ -52,8 +52,8 @@ type Evaluator interface {
 	Sub(x, y Tensor) (Tensor, error)
 
 	// AddScaled returns x + c·y for encrypted x and y with y at a higher level
-	// than x. The product is made to land on the scale of x.
-	AddScaled(x Tensor, c float64, y Tensor) (Tensor, error)
+	// than x, and c in the clear. The product is made to land on the scale of x.
+	AddScaled(x, c, y Tensor) (Tensor, error)
 
 	// Map applies a slot map. Every rotation needs its Galois key, every mask
 	// costs a level; the scale stays.
@@ -249,7 +249,7 @@ func (e engine) add(x, y Tensor, negative bool) (Tensor, error) {
 }
 
 // AddScaled implements [Evaluator].
-func (e engine) AddScaled(x Tensor, c float64, y Tensor) (Tensor, error) {
+func (e engine) AddScaled(x, c, y Tensor) (Tensor, error) {
 	if err := e.encrypted("AddScaled", 0, x); err != nil {
 		return Tensor{}, err
 	}
@@ -259,8 +259,10 @@ func (e engine) AddScaled(x Tensor, c float64, y Tensor) (Tensor, error) {
 	y = e.atLevel(y, x.level+1)
 	// y.scale·s/prime = x.scale
 	s := scaleQuo(scaleMul(x.scale, primeScale(e.set, y.level)), y.scale)
-	one := slices.Repeat([]float64{c}, 8)
-	z, err := e.mulPlain(y, Plain(one), s, true)
+	if !c.plain {
+		return Tensor{}, fmt.Errorf("%w: AddScaled wants factors in the clear", ErrShape)
+	}
+	z, err := e.mulPlain(y, c, s, true)
 	if err != nil {
 		return Tensor{}, err
 	}
@@ -364,4 +366,12 @@ func (e engine) atLevel(x Tensor, level int) Tensor {
 	}
 	x.level = level
 	return x
+}
+
+// Drop returns t at a lower level: limbs are left out, which is free and exact.
+func Drop(t Tensor, level int) (Tensor, error) {
+	if t.plain || level < 0 || level > t.level {
+		return Tensor{}, fmt.Errorf("%w: dropping a tensor at level %d to level %d", ErrShape, t.Level(), level)
+	}
+	return engine{}.atLevel(t, level), nil
 }

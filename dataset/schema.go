@@ -1,0 +1,148 @@
+package dataset
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Missing says what to do with missing feature cells. The zero value is
+// MissingError. A missing label is an error under every policy: a row without
+// a label is more often a failed join than a sample.
+type Missing string
+
+// The policies for missing feature cells.
+const (
+	MissingError Missing = "error" // refuse the file
+	MissingDrop  Missing = "drop"  // leave out the row
+	MissingMean  Missing = "mean"  // put the mean of the other values of the column in this file
+)
+
+// A Schema says what the columns of a file are for. Only Label is required.
+//
+// A column is given by its name in the header, or by its index counted from 0,
+// negative from the end (-1 is the last column). A name is tried first, so in
+// a file with a column called "3" that is what "3" means. Without a header the
+// columns are called c0, c1, and so on.
+type Schema struct {
+	// Label is the target column.
+	Label string
+	// Drop lists columns to leave out, such as a patient number. They may hold
+	// any text.
+	Drop []string
+	// Missing is the policy for missing feature cells.
+	Missing Missing
+	// Comma is the separator; 0 detects it among comma, semicolon and tab.
+	Comma rune
+	// Classes are the two label texts that become 0 and 1, in this order, such
+	// as {"benign", "malignant"} or {"2", "4"}. Empty means the labels are 0
+	// and 1. Numbers match by value ("2.0" is "2"), text letter by letter.
+	Classes []string
+	// Regression says that the label is a number, not a class.
+	Regression bool
+	// Partial says that the file is one party's part of the data: a column may
+	// be constant in it and a class absent.
+	Partial bool
+}
+
+// check reports the first thing wrong with s itself.
+func (s Schema) check() *Error {
+	switch s.Missing {
+	case "", MissingError, MissingDrop, MissingMean:
+	default:
+		return &Error{
+			Value:   string(s.Missing),
+			Problem: "unknown policy for missing values",
+			Remedy:  `use "error", "drop" or "mean"`,
+		}
+	}
+	if s.Comma != 0 && (strings.ContainsRune("\"\r\n", s.Comma) || !utf8.ValidRune(s.Comma) || s.Comma == utf8.RuneError) {
+		return &Error{
+			Value:   string(s.Comma),
+			Problem: "this character cannot separate columns",
+			Remedy:  "leave the separator empty to detect it",
+		}
+	}
+	return s.checkClasses()
+}
+
+func (s Schema) checkClasses() *Error {
+	if len(s.Classes) == 0 {
+		return nil
+	}
+	const remedy = `give the two label texts in the order 0, 1, such as "2", "4", or none when the labels are 0 and 1`
+	switch {
+	case s.Regression:
+		return &Error{
+			Problem: "classes are given for a regression",
+			Remedy:  "leave the classes empty, or turn regression off",
+		}
+	case len(s.Classes) != 2:
+		return &Error{Problem: fmt.Sprintf("%d classes are given, want 2", len(s.Classes)), Remedy: remedy}
+	case sameClass(s.Classes[0], s.Classes[1]):
+		return &Error{Value: s.Classes[0], Problem: "both classes are the same", Remedy: remedy}
+	}
+	for _, c := range s.Classes {
+		if isMissing(strings.TrimSpace(c)) {
+			return &Error{Problem: fmt.Sprintf("class %q counts as a missing value", c), Remedy: remedy}
+		}
+	}
+	return nil
+}
+
+// target returns the value of a label cell, which is trimmed and not missing.
+func (s Schema) target(cell string) (y float64, problem, remedy string) {
+	v, isNumber := parseNumber(cell)
+	switch {
+	case s.Regression && !isNumber:
+		return 0, "the label is not a number", numberRemedy(cell, "check that this is the label column")
+	case s.Regression && !finite(v):
+		return 0, "the label is not finite", "correct the cell or remove the row"
+	case s.Regression:
+		return v, "", ""
+	case len(s.Classes) == 0 && isNumber && (v == 0 || v == 1):
+		return v, "", ""
+	case len(s.Classes) == 0:
+		return 0, "the label is not 0 or 1",
+			"check that this is the label column, set the classes to the two labels used, or choose regression"
+	}
+	k := slices.IndexFunc(s.Classes, func(c string) bool { return sameClass(c, cell) })
+	if k < 0 {
+		return 0, "the label is not one of the classes " + quoteList(s.Classes),
+			"check that this is the label column and that the classes are spelled as in the file"
+	}
+	return float64(k), "", ""
+}
+
+// sameClass reports whether two label texts mean the same class.
+func sameClass(a, b string) bool {
+	a, b = strings.TrimSpace(a), strings.TrimSpace(b)
+	if a == b {
+		return true
+	}
+	x, okX := parseNumber(a)
+	y, okY := parseNumber(b)
+	return okX && okY && x == y
+}
+
+// findColumn returns the index of the column that spec means, a name or an
+// index, and -1 if there is none.
+func findColumn(spec string, names []string) int {
+	spec = strings.TrimSpace(spec)
+	if i := slices.Index(names, spec); i >= 0 {
+		return i
+	}
+	i, err := strconv.Atoi(spec)
+	if err != nil {
+		return -1
+	}
+	if i < 0 {
+		i += len(names)
+	}
+	if i < 0 || i >= len(names) {
+		return -1
+	}
+	return i
+}

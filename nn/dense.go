@@ -1,0 +1,29 @@
+package nn
+
+import (
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/packing"
+)
+
+// A Dense layer of one output: z[s] = Σ_j w[j]·x[j,s]. A bias is a feature of
+// ones. Shapes: w, x and z share the layout of Dot, w replicated along the
+// samples and z along the features. Forward costs one level and one cyclic sum,
+// Backward one level.
+type Dense struct {
+	Dot packing.Dot
+	// LogScale is log2 of the scale at which gradients leave, low enough for
+	// the masks of their refresh.
+	LogScale int
+}
+
+var _ Layer = Dense{}
+
+// Forward implements [Layer], for x in the clear or encrypted.
+func (d Dense) Forward(ev mhe.Evaluator, w, x mhe.Tensor) (mhe.Tensor, error) {
+	return ev.Dot(d.Dot, w, x)
+}
+
+// Backward implements [Layer], for x in the clear: dw[j,s] = dy[s]·x[j,s].
+func (d Dense) Backward(ev mhe.Evaluator, x, dy mhe.Tensor) (mhe.Tensor, error) {
+	return ev.Outer(d.Dot, dy, x, d.LogScale)
+}

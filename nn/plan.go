@@ -1,0 +1,258 @@
+package nn
+
+import (
+	"crypto/sha3"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/nereid-mhe/nereid/bootstrap"
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/packing"
+	"github.com/nereid-mhe/nereid/params"
+)
+
+// A Model is a generalised linear model and how to train it. All parties use the
+// same value; it is public.
+type Model struct {
+	Features int // columns, the bias included as the last
+	Loss     Loss
+	SGD      SGD
+	Steps    int   // training steps
+	Batch    []int // rows that each party uses in a step
+
+	// MaxFeature and MaxTarget bound the data: |x| ≤ MaxFeature, |y| ≤ MaxTarget.
+	// They enter the size of the masks.
+	MaxFeature, MaxTarget float64
+}
+
+// rows returns the rows of all parties in a step.
+func (m Model) rows() int {
+	n := 0
+	for _, b := range m.Batch {
+		n += b
+	}
+	return n
+}
+
+func (m Model) check() error {
+	errs := []error{m.SGD.check()}
+	must := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrModel}, args...)...))
+		}
+	}
+	must(m.Features >= 1, "%d features", m.Features)
+	must(m.Loss != nil, "no loss")
+	must(m.Steps >= 1, "%d training steps, want at least 1", m.Steps)
+	must(len(m.Batch) >= 2, "%d parties, want at least 2", len(m.Batch))
+	for i, b := range m.Batch {
+		must(b >= 1, "party %d has a batch of %d rows", i, b)
+	}
+	must(m.MaxFeature > 0 && !math.IsInf(m.MaxFeature, 0), "features bounded by %g", m.MaxFeature)
+	must(m.MaxTarget >= 0 && !math.IsInf(m.MaxTarget, 0), "targets bounded by %g", m.MaxTarget)
+	return errors.Join(errs...)
+}
+
+// A Plan is everything known before keys exist. It follows from set and model
+// alone and is the same at every party. See [Compile].
+type Plan struct {
+	Set   params.Set
+	Model Model
+	Dense Dense
+	Keys  mhe.KeyPlan
+
+	// The one refresh of a step takes the gradient at GradLevel and scale
+	// 2^Dense.LogScale and returns the update at the level and scale of the
+	// weights, through Update.
+	GradLevel int
+	Update    packing.Map
+
+	// PredictLevel is the level of an opened prediction: the lowest, where
+	// shares are smallest.
+	PredictLevel int
+
+	// Expected errors of slots, as standard deviations: of a weight after all
+	// steps, and of a model output that a querier is given, before flooding.
+	WeightErr, OutputErr float64
+	OutputScale          float64 // log2
+
+	Count mhe.Counts // operations of one party in one step
+}
+
+// outputSlack is the head room, as a factor, of outputs beyond their interval
+// before the gradient outgrows the masks.
+const outputSlack = 2
+
+// Compile plans m on set by running one step and one prediction on a
+// [mhe.Trace]. Errors wrap [ErrModel], [packing.ErrShape] or [mhe.ErrLevel].
+func Compile(set params.Set, m Model) (Plan, error) {
+	if err := m.check(); err != nil {
+		return Plan{}, err
+	}
+	if set.Parties() != len(m.Batch) {
+		return Plan{}, fmt.Errorf("%w: %d batches for parameters of %d parties", ErrModel, len(m.Batch), set.Parties())
+	}
+	largest := 0
+	for _, b := range m.Batch {
+		largest = max(largest, b)
+	}
+	dot, err := packing.NewDot(m.Features, largest, set.N())
+	if err != nil {
+		return Plan{}, fmt.Errorf("%w: %w", ErrModel, err)
+	}
+	p := Plan{Set: set, Model: m, Update: dot.Layout.BlockSum(m.SGD.Rate / float64(m.rows()))}
+	_, grad := m.Loss.Range(m.MaxTarget)
+	bound := float64(len(m.Batch)) * outputSlack * grad * m.MaxFeature
+	p.Dense = Dense{dot, min(set.LogMessage()-int(math.Ceil(math.Log2(bound))), set.LogScale())}
+	return p, p.trace()
+}
+
+// trace fills in what a run on estimates shows.
+func (p *Plan) trace() error {
+	w := mhe.Range{Max: typicalWeight * 8, RMS: typicalWeight, Err: mhe.NewNoise(p.Set).Rescale(mhe.Power(p.Set.LogScale()))}
+	for range 2 { // once for the error of a step, once more with that error in the weights
+		tr, ev := mhe.NewTrace(p.Set)
+		g, err := p.traceStep(traced{ev, p.Model}, w)
+		if err != nil {
+			return err
+		}
+		p.GradLevel, p.Count = g.Level(), tr.Count
+		r, err := p.Refresh(mhe.NewEncoder(p.Set))
+		if err != nil {
+			return err
+		}
+		step := r.Range(g.Range())
+		p.WeightErr = step.Err * math.Sqrt(float64(p.Model.Steps))
+		w.Err = p.WeightErr
+		out, err := p.tracePredict(traced{ev, p.Model}, w)
+		if err != nil {
+			return err
+		}
+		p.Keys, p.PredictLevel = tr.Keys(), 0
+		p.OutputErr, p.OutputScale = out.Range().Err, out.LogScale()
+	}
+	return nil
+}
+
+// typicalWeight is the size of weights that estimates assume.
+const typicalWeight = 0.5
+
+func (p *Plan) traceStep(ev mhe.Evaluator, w mhe.Range) (mhe.Tensor, error) {
+	x := mhe.Unknown(p.dataRange())
+	y := mhe.Unknown(mhe.Range{Max: max(p.Model.MaxTarget, 0.5), RMS: 0.5})
+	weights := mhe.TracedTensor(w, p.Set.MaxLevel(), mhe.Power(p.Set.LogScale()))
+	g, err := p.gradient(ev, weights, Batch{x, y, 1})
+	if err != nil {
+		return mhe.Tensor{}, err
+	}
+	// every party's gradient is rerandomised, and all are added
+	n := float64(p.Set.Parties())
+	r := g.Range()
+	r.Err = math.Sqrt(n) * math.Hypot(r.Err, mhe.NewNoise(p.Set).Encrypt(g.Scale()))
+	r.Max, r.RMS = r.Max*n, r.RMS*math.Sqrt(n)
+	return mhe.TracedTensor(r, g.Level(), g.Scale()), nil
+}
+
+func (p *Plan) tracePredict(ev mhe.Evaluator, w mhe.Range) (mhe.Tensor, error) {
+	top, scale := p.Set.MaxLevel(), mhe.Power(p.Set.LogScale())
+	x := p.dataRange()
+	x.Err = mhe.NewNoise(p.Set).Encrypt(scale)
+	return p.predict(ev, mhe.TracedTensor(w, top, scale), mhe.TracedTensor(x, top, scale), 1)
+}
+
+// dataRange is the range of standardised data in its padded layout.
+func (p *Plan) dataRange() mhe.Range {
+	a := p.Dense.Dot.Layout.Axes[0]
+	return mhe.Range{Max: p.Model.MaxFeature, RMS: math.Sqrt(float64(a.Len) / float64(a.Size))}
+}
+
+// traced clamps the range of outputs to the interval that the loss expects: what
+// the clear twin guards and no bound on weights could tell.
+type traced struct {
+	mhe.Evaluator
+	m Model
+}
+
+func (t traced) Dot(d packing.Dot, w, x mhe.Tensor) (mhe.Tensor, error) {
+	z, err := t.Evaluator.Dot(d, w, x)
+	if err != nil {
+		return z, err
+	}
+	bound, _ := t.m.Loss.Range(t.m.MaxTarget)
+	r := z.Range()
+	r.Max, r.RMS = bound, min(r.RMS, bound/2)
+	return mhe.TracedTensor(r, z.Level(), z.Scale()), nil
+}
+
+// Refresh returns the refresh of a step's gradient.
+func (p *Plan) Refresh(enc *mhe.Encoder) (*bootstrap.Refresh, error) {
+	return bootstrap.New(p.Set, enc, bootstrap.Config{
+		In: p.GradLevel, Out: p.Set.MaxLevel(), Count: 1, Map: p.Update,
+		ScaleIn: mhe.Power(p.Dense.LogScale), ScaleOut: mhe.Power(p.Set.LogScale()),
+	})
+}
+
+// Fit returns the plan of m on the smallest secure set that holds it: the levels
+// of one step are counted on a trace, and [params.Fit] chooses the primes.
+func Fit(m Model, quantum bool) (Plan, error) {
+	levels, err := m.levels()
+	if err != nil {
+		return Plan{}, err
+	}
+	set, err := params.Fit(len(m.Batch), levels, quantum)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Compile(set, m)
+}
+
+// FitInsecure is [Fit] on a toy ring WITHOUT ANY SECURITY, for tests and for
+// demonstrations that say so.
+func FitInsecure(m Model) (Plan, error) {
+	levels, err := m.levels()
+	if err != nil {
+		return Plan{}, err
+	}
+	set, err := params.InsecureToy(len(m.Batch), levels)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Compile(set, m)
+}
+
+// levels counts the levels of a step on a chain that is long enough for any.
+func (m Model) levels() (int, error) {
+	if err := m.check(); err != nil {
+		return 0, err
+	}
+	const plenty = 12
+	set, err := params.InsecureToy(len(m.Batch), plenty)
+	if err != nil {
+		return 0, err
+	}
+	small := m // the trial ring is small: the batch does not change the depth
+	small.Batch = make([]int, len(m.Batch))
+	for i := range small.Batch {
+		small.Batch[i] = 1
+	}
+	p, err := Compile(set, small)
+	if err != nil {
+		return 0, err
+	}
+	return set.MaxLevel() - p.GradLevel, nil
+}
+
+// Hash identifies the plan: parties that computed equal hashes run the same
+// study.
+func (p *Plan) Hash() [32]byte {
+	m := p.Model
+	h, u := p.Set.Hash(), p.Update.Hash()
+	b := fmt.Appendf(nil, "nereid/plan/v1 %d %q %x %x %x %d %x %x %v %v %d", m.Features, m.Loss.hash(),
+		m.SGD.Rate, m.SGD.Decay, m.SGD.L2, m.Steps, m.MaxFeature, m.MaxTarget, m.Batch, p.Keys.Rotations, p.Keys.Level)
+	for _, v := range []int{p.GradLevel, p.PredictLevel, p.Dense.LogScale} {
+		b = binary.BigEndian.AppendUint64(b, uint64(v))
+	}
+	return sha3.Sum256(append(append(b, h[:]...), u[:]...))
+}
