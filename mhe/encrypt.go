@@ -28,7 +28,7 @@ func NewQuerierKey(set params.Set, src Source) (SecretKey, *EncryptionKey, error
 		return SecretKey{}, nil, err
 	}
 	b := basis.New()
-	basis.MulSub(b, a, sk.s.p)
+	basis.MulSub(b, a, sk.open().p)
 	if err := addNoise(basis, b, src("error")); err != nil {
 		return SecretKey{}, nil, err
 	}
@@ -122,7 +122,7 @@ func (k SecretKey) Decrypt(enc *Encoder, t Tensor) ([]float64, error) {
 	if t.ct == nil {
 		return nil, fmt.Errorf("%w: decrypting a tensor that is not a ciphertext", ErrShape)
 	}
-	p := Basis(k.s.set, t.level).New()
+	p := Basis(k.open().set, t.level).New()
 	copyLimbs(p, t.ct.c[0])
 	k.MulAdd(t.level, p, t.ct.c[1])
 	return enc.Decode(p, t.scale)

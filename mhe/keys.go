@@ -74,7 +74,7 @@ func (p KeyPlan) Shape2(set params.Set) Shape {
 // key. common is shared by all parties; private is this party's; ephemeral opens
 // the stream that the secret u is drawn from, again in Round2.
 func (p KeyPlan) Round1(sk SecretKey, common, private Source, ephemeral io.Reader) (Share, error) {
-	set := sk.s.set
+	set := sk.open().set
 	if err := p.Check(set); err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (p KeyPlan) Round1(sk SecretKey, common, private Source, ephemeral io.Reade
 		return nil, err
 	}
 	b := full.New()
-	full.MulSub(b, a, sk.s.p)
+	full.MulSub(b, a, sk.open().p)
 	if err := addNoise(full, b, private("encryption")); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (p KeyPlan) Round1(sk SecretKey, common, private Source, ephemeral io.Reade
 
 // relin1 returns h0_i = -u·a_i + P·w_i·s + e_i and h1_i = s·a_i + e'_i.
 func (p KeyPlan) relin1(sk SecretKey, common, private Source, ephemeral io.Reader) (h0, h1 []rns.Poly, err error) {
-	set := sk.s.set
+	set := sk.open().set
 	basis := ExtendedBasis(set, p.Level)
 	s := sk.at(p.Level)
 	u, err := ternary(basis, ephemeral)
@@ -137,7 +137,7 @@ func (p KeyPlan) relin1(sk SecretKey, common, private Source, ephemeral io.Reade
 // galoisShare returns h_i = P·w_i·s + e_i - a_i·σ⁻¹(s), in Montgomery form, for
 // the automorphism σ that rotates by k.
 func (p KeyPlan) galoisShare(sk SecretKey, k int, common, private Source) ([]rns.Poly, error) {
-	set := sk.s.set
+	set := sk.open().set
 	basis := ExtendedBasis(set, p.Level)
 	s := sk.at(p.Level)
 	inverse, err := newRotation(set, -k)
@@ -172,7 +172,7 @@ func (p KeyPlan) galoisShare(sk SecretKey, k int, common, private Source) ([]rns
 // s·H0 + (u-s)·H1 + e2 + e3, from the sum of the first round's shares. ephemeral
 // must be the same stream as in Round1.
 func (p KeyPlan) Round2(sk SecretKey, sum1 Share, private Source, ephemeral io.Reader) (Share, error) {
-	set := sk.s.set
+	set := sk.open().set
 	if want := len(p.Shape1(set)); len(sum1) != want {
 		return nil, fmt.Errorf("%w: %d polynomials from the first round of key generation, want %d", ErrShape, len(sum1), want)
 	}

@@ -11,9 +11,12 @@ import (
 
 // A SecretKey is one party's share of the collective key, or a querier's own
 // key. It never leaves the process and prints as "[secret]". The share is behind
-// a pointer because fmt ignores String on unexported fields of other structs,
-// but stops at pointers.
-type SecretKey struct{ s *secret }
+// two pointers because fmt ignores String on unexported fields of other structs:
+// it stops at pointers, but follows one when it complains about a verb.
+type SecretKey struct{ p **secret }
+
+// open returns what the key holds.
+func (k SecretKey) open() *secret { return *k.p }
 
 type secret struct {
 	set params.Set
@@ -26,20 +29,21 @@ func NewSecretKey(set params.Set, src io.Reader) (SecretKey, error) {
 	if err != nil {
 		return SecretKey{}, err
 	}
-	return SecretKey{&secret{set, p}}, nil
+	s := &secret{set, p}
+	return SecretKey{&s}, nil
 }
 
 // at returns the key over the extended basis of level.
-func (k SecretKey) at(level int) rns.Poly { return restrict(k.s.p, k.s.set, level) }
+func (k SecretKey) at(level int) rns.Poly { return restrict(k.open().p, k.open().set, level) }
 
 // MulAdd adds x·s to dst, both over the primes of Q_level.
 func (k SecretKey) MulAdd(level int, dst, x rns.Poly) {
-	Basis(k.s.set, level).MulAdd(dst, x, k.s.p[:level+1])
+	Basis(k.open().set, level).MulAdd(dst, x, k.open().p[:level+1])
 }
 
 // MulSub subtracts x·s from dst, both over the primes of Q_level.
 func (k SecretKey) MulSub(level int, dst, x rns.Poly) {
-	Basis(k.s.set, level).MulSub(dst, x, k.s.p[:level+1])
+	Basis(k.open().set, level).MulSub(dst, x, k.open().p[:level+1])
 }
 
 // String implements [fmt.Stringer].

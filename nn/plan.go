@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/mhe"
@@ -76,7 +77,7 @@ type Plan struct {
 	// Expected errors of slots, as standard deviations: of a weight after all
 	// steps, and of a model output that a querier is given, before flooding.
 	WeightErr, OutputErr float64
-	OutputScale          float64 // log2
+	OutputScale          *big.Float
 
 	Count mhe.Counts // operations of one party in one step
 }
@@ -131,7 +132,7 @@ func (p *Plan) trace() error {
 			return err
 		}
 		p.Keys, p.PredictLevel = tr.Keys(), 0
-		p.OutputErr, p.OutputScale = out.Range().Err, out.LogScale()
+		p.OutputErr, p.OutputScale = out.Range().Err, out.Scale()
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/packing"
 )
 
 // Queries returns how many rows one encrypted query holds.
@@ -55,3 +56,7 @@ func (p *Plan) Outputs(slots []float64, rows int) []float64 {
 	}
 	return z
 }
+
+// MaxBatch returns the rows that fit beside the model's features in one
+// ciphertext.
+func (p *Plan) MaxBatch() int { return packing.MaxBatch(p.Model.Features, p.Set.N()) }

@@ -1,0 +1,231 @@
+package study
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/nereid-mhe/nereid/bootstrap"
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/protocols"
+)
+
+// Phases of a study, as in the papers. They are the keys of times and bytes.
+const (
+	phaseSetup   = "setup"   // keys and standardisation
+	phaseMap     = "map"     // local gradients
+	phaseCombine = "combine" // their sum
+	phaseReduce  = "reduce"  // refresh and update
+	phasePredict = "predict"
+)
+
+// A party is one data owner: what it knows, and its side of every round. It is
+// used by one goroutine.
+type party struct {
+	*terms
+	id      protocols.PartyID
+	seed    protocols.Seed
+	sk      mhe.SecretKey
+	journal protocols.Journal
+	ledger  *protocols.Ledger
+	log     *slog.Logger
+
+	enc     *mhe.Encoder
+	refresh *bootstrap.Refresh
+	hub     *hub
+	cores   chan struct{} // a token for every core
+
+	keys  *mhe.PublicKeys
+	ev    mhe.Evaluator
+	chain [32]byte // digest of all weights so far
+
+	spent map[string]time.Duration // compute by phase
+	sent  map[string]int64         // bytes by phase
+}
+
+// isRoot reports whether the party is the root of the tree.
+func (p *party) isRoot() bool { return p.id == p.tree.Root() }
+
+// compute runs f on a core and counts its time for phase.
+func (p *party) compute(phase string, f func() error) error {
+	p.cores <- struct{}{}
+	defer func() { <-p.cores }()
+	start := time.Now()
+	err := f()
+	p.spent[phase] += time.Since(start)
+	return err
+}
+
+// A task is what differs between the rounds of a study: legs, input, and the
+// functions of the protocol. Gen, Finish and the checks run on a core.
+type task struct {
+	phase, protocol, place string
+	step                   int
+	context                []byte // public data besides the plan that the share depends on
+
+	shape mhe.Shape
+	gen   func(l protocols.Label) (mhe.Share, error)
+
+	hasInput bool
+	input    []byte // at the root
+	open     func(input []byte) error
+
+	result bool
+	finish func(sum mhe.Share) ([]byte, error) // at the root
+	accept func(result []byte) error           // elsewhere
+	maxIn  int                                 // bound of input and result in bytes
+}
+
+// run takes part in a round until this party is done with it.
+func (p *party) run(ctx context.Context, t task) error {
+	point := p.point(t.protocol, t.step, t.place)
+	before := p.hub.sent(int(p.id))
+	m, err := protocols.NewRound(protocols.Config{
+		Self: p.id, Tree: p.tree, Point: point, Journal: p.journal,
+		Context:  slices.Concat(p.context, t.context),
+		HasInput: t.hasInput, Input: t.input, Result: t.result,
+	}, p.rules(t))
+	if err != nil {
+		return err
+	}
+	err = protocols.Drive(ctx, p.log, m, p.hub.line(p.id, point))
+	p.sent[t.phase] += p.hub.sent(int(p.id)) - before
+	if err != nil {
+		return fmt.Errorf("party %d, %s: %w", p.id, t.protocol, err)
+	}
+	return nil
+}
+
+// rules turns a task into the functions of a round, each on a core.
+func (p *party) rules(t task) protocols.Rules[mhe.Share] {
+	on := func(f func() error) error { return p.compute(t.phase, f) }
+	r := protocols.Rules[mhe.Share]{
+		Gen: func(l protocols.Label) (s mhe.Share, err error) {
+			err = on(func() error { s, err = t.gen(l); return err })
+			return s, err
+		},
+		Add: func(acc, s mhe.Share) (sum mhe.Share, err error) {
+			err = on(func() error { sum, err = t.shape.Add(acc, s); return err })
+			return sum, err
+		},
+		Encode: func(s mhe.Share) (b []byte, err error) {
+			err = on(func() error { b, err = t.shape.Encode(s); return err })
+			return b, err
+		},
+		Decode: func(b []byte) (s mhe.Share, err error) {
+			err = on(func() error { s, err = t.shape.Decode(b); return err })
+			return s, err
+		},
+		MaxBody: max(t.shape.Size(), t.maxIn, len(t.input), 1),
+	}
+	if t.open != nil {
+		r.Open = func(b []byte) error { return on(func() error { return t.open(b) }) }
+	}
+	if t.finish != nil {
+		r.Finish = func(sum mhe.Share) (b []byte, err error) {
+			err = on(func() error { b, err = t.finish(sum); return err })
+			return b, err
+		}
+	}
+	if t.accept != nil {
+		r.Accept = func(b []byte) error { return on(func() error { return t.accept(b) }) }
+	}
+	return r
+}
+
+// common opens the public randomness of a round.
+func (t *terms) common(p protocols.Point) mhe.Source {
+	s := p.Common(t.seed)
+	return func(name string) io.Reader { return s.Sub(name) }
+}
+
+// private opens the party's secret randomness for a label.
+func (p *party) private(l protocols.Label) mhe.Source {
+	s := l.Private(p.seed)
+	return func(name string) io.Reader { return s.Sub(name) }
+}
+
+// weightsChanged moves the digest of the weights on by the bytes of an update.
+func (p *party) weightsChanged(update []byte) {
+	sum := sha256.Sum256(update)
+	p.chain = sha256.Sum256(append(p.chain[:], sum[:]...))
+}
+
+var (
+	_ nn.Summer    = &party{}
+	_ nn.Refresher = &party{}
+)
+
+// Sum implements [nn.Summer]: phase COMBINE. The gradient is rerandomised before
+// it leaves, because the ciphertext is a function of this party's data in the
+// clear. The label names the weights, so that no randomness serves twice.
+func (p *party) Sum(ctx context.Context, step int, g mhe.Tensor) (total mhe.Tensor, err error) {
+	t := task{
+		phase: phaseCombine, protocol: "gradient", step: step, context: p.chain[:],
+		shape: mhe.CipherShape(p.plan.Set, g.Level()),
+		gen: func(l protocols.Label) (mhe.Share, error) {
+			r, err := p.keys.Encryption().Rerandomise(g, p.private(l))
+			if err != nil {
+				return nil, err
+			}
+			return r.Share()
+		},
+		finish: func(sum mhe.Share) ([]byte, error) {
+			total = mhe.NewEncrypted(sum[0], sum[1], g.Scale())
+			return nil, nil
+		},
+	}
+	return total, p.run(ctx, t)
+}
+
+// Refresh implements [nn.Refresher]: phase REDUCE. Down go the second polynomials
+// of the sum, up the shares, down the first polynomials of the result: the second
+// are common randomness.
+func (p *party) Refresh(ctx context.Context, step int, g mhe.Tensor) (out mhe.Tensor, err error) {
+	hash := p.refresh.Hash()
+	in, top := p.refresh.InputShape(), mhe.Shape{mhe.Basis(p.plan.Set, p.plan.Set.MaxLevel())}
+	t := task{phase: phaseReduce, protocol: "refresh", step: step, context: hash[:], shape: p.refresh.Shape(), hasInput: true, result: true, maxIn: max(in.Size(), top.Size())}
+	var c1, a mhe.Share
+	t.open = func(b []byte) (err error) {
+		if c1, err = in.Decode(b); err == nil {
+			a, err = p.refresh.Common(p.common(p.point(t.protocol, step, "")))
+		}
+		return err
+	}
+	t.gen = func(l protocols.Label) (mhe.Share, error) {
+		return p.refresh.Share(p.sk, c1, a, p.private(l))
+	}
+	t.finish = func(sum mhe.Share) ([]byte, error) {
+		ts, err := p.refresh.Finish([]rns.Poly{g.Polys()[0]}, a, sum)
+		if err != nil {
+			return nil, err
+		}
+		out = ts[0]
+		b, err := top.Encode(mhe.Share{out.Polys()[0]})
+		if err == nil {
+			p.weightsChanged(b)
+		}
+		return b, err
+	}
+	t.accept = func(b []byte) error {
+		c0, err := top.Decode(b)
+		if err != nil {
+			return err
+		}
+		out = mhe.NewEncrypted(c0[0], a[0], mhe.Power(p.plan.Set.LogScale()))
+		p.weightsChanged(b)
+		return nil
+	}
+	if p.isRoot() {
+		if t.input, err = in.Encode(mhe.Share{g.Polys()[1]}); err != nil {
+			return out, err
+		}
+	}
+	return out, p.run(ctx, t)
+}

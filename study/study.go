@@ -1,0 +1,154 @@
+// Package study runs a whole study: key generation, collective standardisation,
+// training, predictions for a querier.
+//
+// [Run] runs every party of a study in one process, each on its own goroutine,
+// with its own secrets, journal, ledger and encoded messages, over an in-memory
+// network. The parties run the code that nodes on separate hosts run; only the
+// network differs, and that at the end the process holds all shares, so that it
+// can check the trained weights against their clear twin. No study of separate
+// parties can do that, and the [Report] says so.
+//
+// Compute is timed per party, on as many cores at once as [Config.Cores] says, and
+// wall time is modelled from it and from a network of given bandwidth and
+// latency: the slowest party of every phase, and per level of the tree one
+// latency and the time to receive from all children.
+package study
+
+import (
+	"crypto/sha3"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/protocols"
+)
+
+// ErrConfig is wrapped by every error about a study that cannot be run as it is
+// described.
+var ErrConfig = errors.New("study")
+
+// Config describes a study. Fields with a stated default may be zero.
+type Config struct {
+	Name    string // what the study is called; it is part of its identity
+	Parties int    // at least 2
+	Fanout  int    // children per inner node of the tree, at least 1
+
+	Partition    dataset.Partition // how Run divides the rows among the parties; even by default
+	TestFraction float64           // rows kept back for the querier, in (0, 1)
+	Seed         uint64            // of the split, the partition and the order of rows; public
+
+	Regression bool    // least squares instead of logistic regression
+	Degree     int     // of the polynomial in place of the sigmoid, odd
+	Interval   float64 // the outputs are expected in [-Interval, Interval]
+	Clip       float64 // standardised features are cut at ±Clip
+	SGD        nn.SGD
+	Epochs     int // passes over the rows, of the party with most batches
+	Batch      int // rows per party and step; 0 for all that fit
+
+	Flooding int  // statistical security of openings in bits; 0 for 30
+	Quantum  bool // 128 bits against quantum attackers
+	Insecure bool // a toy ring WITHOUT SECURITY
+
+	Link  Link // of the modelled network
+	Cores int  // parties that compute at the same time; 0 for all cores
+}
+
+// A Link is a modelled network: what every party has to its neighbours.
+type Link struct {
+	Mbit    float64 // bandwidth in Mbit/s
+	Latency float64 // one way, in milliseconds
+}
+
+// Default returns the settings of the demo, which suit small tables of
+// standardised features.
+func Default() Config {
+	return Config{
+		Name: "demo", Parties: 10, Fanout: 3, TestFraction: 0.2, Seed: 1,
+		Degree: 3, Interval: 12, Clip: 8, SGD: nn.SGD{Rate: 1, L2: 0.03}, Epochs: 30,
+		Flooding: mhe.MinFlooding, Link: Link{Mbit: 1000, Latency: 20},
+	}
+}
+
+func (c Config) withDefaults() Config {
+	if c.Flooding == 0 {
+		c.Flooding = mhe.MinFlooding
+	}
+	if c.Cores == 0 {
+		c.Cores = runtime.GOMAXPROCS(0)
+	}
+	return c
+}
+
+// check reports every violation that needs no data to be seen.
+func (c Config) check() error {
+	var errs []error
+	must := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...))
+		}
+	}
+	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+	must(c.Parties >= 2, "%d parties: a study needs at least 2", c.Parties)
+	must(c.Parties <= math.MaxUint16, "%d parties: at most %d are possible", c.Parties, math.MaxUint16)
+	must(c.Fanout >= 1, "a fan-out of %d: every inner node of the tree needs at least 1 child", c.Fanout)
+	must(c.TestFraction > 0 && c.TestFraction < 1, "a test fraction of %g: want more than 0 and less than 1", c.TestFraction)
+	must(c.Regression || c.Degree >= 1 && c.Degree%2 == 1 && c.Degree <= 7, "a sigmoid of degree %d: want 1, 3, 5 or 7", c.Degree)
+	must(c.Interval > 0 && finite(c.Interval), "an interval of %g: want a positive number", c.Interval)
+	must(c.Clip > 0 && finite(c.Clip), "features cut at %g: want a positive number of standard deviations", c.Clip)
+	must(c.Epochs >= 1, "%d epochs: want at least 1", c.Epochs)
+	must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
+	must(c.Flooding >= mhe.MinFlooding && c.Flooding <= 80, "flooding of %d bits: want %d to 80", c.Flooding, mhe.MinFlooding)
+	must(c.Link.Mbit > 0 && finite(c.Link.Mbit) && c.Link.Latency >= 0 && finite(c.Link.Latency), "a network of %g Mbit/s and %g ms", c.Link.Mbit, c.Link.Latency)
+	must(c.Cores >= 1, "%d cores", c.Cores)
+	return errors.Join(errs...)
+}
+
+// loss returns the loss that the configuration names.
+func (c Config) loss() (nn.Loss, error) {
+	if c.Regression {
+		return nn.Squared{Bound: c.Interval}, nil
+	}
+	return nn.NewLogistic(c.Degree, c.Interval)
+}
+
+// A terms is what all parties have agreed on before keys are made: what a lock
+// file would hold. It is public.
+type terms struct {
+	cfg     Config
+	tree    protocols.Tree
+	plan    *nn.Plan
+	study   protocols.StudyID
+	context []byte   // of every round: the plan's hash
+	seed    [32]byte // of common randomness
+}
+
+// newTerms fixes the terms. beacon makes the study unlike any other, so that no
+// common randomness is ever used twice.
+func newTerms(cfg Config, plan *nn.Plan, beacon [32]byte) (*terms, error) {
+	tree, err := protocols.NewTree(cfg.Parties, cfg.Fanout)
+	if err != nil {
+		return nil, err
+	}
+	t := &terms{cfg: cfg, tree: tree, plan: plan}
+	h := plan.Hash()
+	t.context = h[:]
+	b := append([]byte("nereid/study/v1"), h[:]...)
+	b = append(b, beacon[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Parties))
+	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Fanout))
+	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Flooding))
+	b = append(b, cfg.Name...)
+	t.study = sha3.Sum256(b)
+	t.seed = sha3.Sum256(append([]byte("nereid/common-seed/v1"), t.study[:]...))
+	return t, nil
+}
+
+// point names a round of the study.
+func (t *terms) point(protocol string, step int, place string) protocols.Point {
+	return protocols.Point{Study: t.study, Protocol: protocol, Step: uint64(step), Place: place, Active: t.tree.Members()}
+}

@@ -1,0 +1,44 @@
+package study
+
+import (
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/packing"
+)
+
+// timed counts an evaluator's operations as compute of the party, in phase MAP
+// but for the update, which ends the step.
+type timed struct {
+	ev mhe.Evaluator
+	p  *party
+}
+
+var _ mhe.Evaluator = timed{}
+
+func (t timed) run(f func() (mhe.Tensor, error)) (out mhe.Tensor, err error) {
+	err = t.p.compute(phaseMap, func() error { out, err = f(); return err })
+	return out, err
+}
+
+func (t timed) Dot(d packing.Dot, w, x mhe.Tensor) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.Dot(d, w, x) })
+}
+
+func (t timed) Outer(d packing.Dot, e, x mhe.Tensor, logScale int) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.Outer(d, e, x, logScale) })
+}
+
+func (t timed) Polynomial(coeffs []float64, x mhe.Tensor) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.Polynomial(coeffs, x) })
+}
+
+func (t timed) Sub(x, y mhe.Tensor) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.Sub(x, y) })
+}
+
+func (t timed) AddScaled(x, c, y mhe.Tensor) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.AddScaled(x, c, y) })
+}
+
+func (t timed) Map(m packing.Map, x mhe.Tensor) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.Map(m, x) })
+}
