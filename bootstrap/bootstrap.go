@@ -76,6 +76,7 @@ type Refresh struct {
 	lift    *rns.Lift // from in to the rest of work
 	div     *rns.Divider
 	steps   []step
+	hash    [32]byte
 }
 
 // A step is a packing.Step with its tables.
@@ -101,7 +102,11 @@ func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
 		r.div = rns.NewDivider(r.out, r.work[len(r.out):])
 	}
 	r.lift = rns.NewLift(r.in, r.work[len(r.in):])
-	return r, r.prepare(enc)
+	if err := r.prepare(enc); err != nil {
+		return nil, err
+	}
+	r.hash = r.digest()
+	return r, nil
 }
 
 func check(set params.Set, cfg *Config) error {
@@ -196,11 +201,21 @@ func (r *Refresh) Shape() mhe.Shape {
 }
 
 // Hash identifies everything but the inputs that a share depends on. It belongs
-// into the label's digest.
-func (r *Refresh) Hash() [32]byte {
-	b := []byte("nereid/refresh/v1")
+// into the label's digest. It covers the masks of the map as they were encoded, to
+// the last bit: a party whose floating point rounds differently computes another
+// map, and must be refused rather than add masks that do not cancel.
+func (r *Refresh) Hash() [32]byte { return r.hash }
+
+func (r *Refresh) digest() [32]byte {
+	b := []byte("nereid/refresh/v2")
 	h, m := r.set.Hash(), r.cfg.Map.Hash()
 	b = append(append(b, h[:]...), m[:]...)
+	for _, st := range r.steps {
+		if st.mask != nil {
+			sum := sha3.Sum256(r.work.Append(nil, st.mask))
+			b = append(b, sum[:]...)
+		}
+	}
 	for _, v := range []int{r.cfg.In, r.cfg.Out, r.cfg.Count} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
 	}
@@ -296,7 +311,9 @@ func (r *Refresh) share(d randomness) (h, reenc rns.Poly) {
 	case r.div == nil:
 		reenc = r.apply(reenc)
 		rns.Each(r.cfg.Workers, len(r.work), func(j int) {
-			s, limb := r.work[j], make([]uint64, r.set.N())
+			s, limb := r.work[j], rns.BorrowLimb(r.set.N())
+			defer rns.ReturnLimb(limb)
+			clear(limb)
 			rns.AddInts(s, limb, d.ePr)
 			s.NTT(limb, limb)
 			s.Add(reenc[j], limb, reenc[j])
@@ -311,10 +328,11 @@ func (r *Refresh) share(d randomness) (h, reenc rns.Poly) {
 // apply returns the map of x, in NTT form over work, and destroys x.
 func (r *Refresh) apply(x rns.Poly) rns.Poly {
 	rns.Each(r.cfg.Workers, len(x), func(j int) {
-		spare := make([]uint64, r.set.N())
+		spare := rns.BorrowLimb(r.set.N())
 		for _, st := range r.steps {
 			x[j], spare = st.limb(r.work[j], x[j], spare, j)
 		}
+		rns.ReturnLimb(spare)
 	})
 	return x
 }
@@ -370,7 +388,8 @@ func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) 
 // masked returns c0 + h, lifted from Q_ℓ to all primes of work, in NTT form. The
 // low limbs are in NTT form already and need no transform back.
 func (r *Refresh) masked(c0, h rns.Poly) rns.Poly {
-	m, low := r.work.New(), r.in.New()
+	m, low := r.work.New(), r.in.Borrow()
+	defer rns.Return(low)
 	k := len(r.in)
 	rns.Each(r.cfg.Workers, k, func(j int) {
 		r.in[j].Add(c0[j], h[j], m[j])

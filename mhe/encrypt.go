@@ -41,6 +41,9 @@ func encryptionKeyShape(set params.Set) Shape {
 	return Shape{b, b}
 }
 
+// EncryptionKeySize returns the bytes of an encoded key.
+func EncryptionKeySize(set params.Set) int { return encryptionKeyShape(set).Size() }
+
 // Encode returns the bytes of the key.
 func (k *EncryptionKey) Encode() ([]byte, error) {
 	return encryptionKeyShape(k.set).Encode(Share{k.b, k.a})

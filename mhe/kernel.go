@@ -45,16 +45,18 @@ func (k *kernel) rotation(by int) (rns.Automorphism, error) {
 
 // decompose splits c, at level, into the digits of key switching, each centred
 // and over the extended basis, with residues below twice their primes. Cost:
-// level+1 inverse transforms and about (level+1) transforms for each digit.
+// level+1 inverse transforms and about level+1 transforms for each digit. The
+// digits are borrowed: the caller returns them.
 func (k *kernel) decompose(c rns.Poly, level int) []rns.Poly {
 	base, ext := Basis(k.set, level), ExtendedBasis(k.set, level)
-	coeff := base.New()
+	coeff := base.Borrow()
+	defer rns.Return(coeff)
 	rns.Each(k.workers, len(base), func(i int) { base[i].INTT(c[i], coeff[i]) })
 	n, size := digits(k.set, level)
 	out := make([]rns.Poly, n)
 	for d := range out {
 		lo, hi := d*size, min(len(base), (d+1)*size)
-		out[d] = ext.New()
+		out[d] = ext.Borrow()
 		lift := rns.NewLift(base[lo:hi], ext)
 		rns.Each(k.workers, len(ext), func(j int) {
 			if lo <= j && j < hi {
@@ -69,10 +71,10 @@ func (k *kernel) decompose(c rns.Poly, level int) []rns.Poly {
 }
 
 // product returns Σ digit_i·key_i, two polynomials over the extended basis.
-// Sums are kept in 128 bits and reduced once.
+// Sums are kept in 128 bits and reduced once. The result is borrowed.
 func (k *kernel) product(digits []rns.Poly, key *evalKey, level int) [2]rns.Poly {
 	ext := ExtendedBasis(k.set, level)
-	out := [2]rns.Poly{ext.New(), ext.New()}
+	out := [2]rns.Poly{ext.Borrow(), ext.Borrow()}
 	shift := k.keys.level - level // the key has this many more limbs before the special primes
 	rns.Each(k.workers, len(ext), func(j int) {
 		kj := j
@@ -165,6 +167,11 @@ func (k *kernel) sum(ct *ciphertext, rotations []int, rescale bool) (*ciphertext
 			table.Add(acc[0][j], u[0][j], ext[j].Modulus)
 			table.Add(acc[1][j], u[1][j], ext[j].Modulus)
 		})
+		rns.Return(u[0])
+		rns.Return(u[1])
+	}
+	for _, d := range digits {
+		rns.Return(d)
 	}
 	return k.divide(acc, level, rescale), nil
 }
@@ -209,21 +216,30 @@ func (k *kernel) multiply(x, y *ciphertext) (*ciphertext, error) {
 		return nil, fmt.Errorf("%w: no relinearisation key at level %d: it is not in the plan", ErrShape, level)
 	}
 	base := Basis(k.set, level)
-	d2 := base.New()
-	d01 := [2]rns.Poly{base.New(), base.New()}
+	d2 := base.Borrow()
+	defer rns.Return(d2)
+	d01 := [2]rns.Poly{base.Borrow(), base.Borrow()}
 	rns.Each(k.workers, len(base), func(j int) {
 		s := base[j]
-		x0, x1 := make([]uint64, s.N), make([]uint64, s.N)
+		x0, x1 := rns.BorrowLimb(s.N), rns.BorrowLimb(s.N)
 		s.MForm(x.c[0][j], x0)
 		s.MForm(x.c[1][j], x1)
 		s.MulCoeffsMontgomery(x0, y.c[0][j], d01[0][j])
 		s.MulCoeffsMontgomery(x0, y.c[1][j], d01[1][j])
 		s.MulCoeffsMontgomeryThenAdd(x1, y.c[0][j], d01[1][j])
 		s.MulCoeffsMontgomery(x1, y.c[1][j], d2[j])
+		rns.ReturnLimb(x0)
+		rns.ReturnLimb(x1)
 	})
-	u := k.product(k.decompose(d2, level), k.keys.relin, level)
-	k.addScaled(u[0], d01[0], level)
-	k.addScaled(u[1], d01[1], level)
+	digits := k.decompose(d2, level)
+	u := k.product(digits, k.keys.relin, level)
+	for _, d := range digits {
+		rns.Return(d)
+	}
+	for i, d := range d01 {
+		k.addScaled(u[i], d, level)
+		rns.Return(d)
+	}
 	return k.divide(u, level, true), nil
 }
 

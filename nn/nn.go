@@ -141,6 +141,20 @@ type SGD struct {
 // factor returns η_k/η_0.
 func (o SGD) factor(step int) float64 { return 1 / (1 + o.Decay*float64(step)) }
 
+// accumulated returns the sum of the squares by which independent errors of the
+// updates enter the weights after all steps: smaller rates make smaller errors,
+// and weight decay forgets. The curvature of the loss forgets more, by what only
+// the data could tell.
+func (o SGD) accumulated(steps int) float64 {
+	sum := 0.0
+	for k := range steps {
+		f := o.factor(k)
+		keep := 1 - min(1, o.Rate*f*o.L2)
+		sum = sum*keep*keep + f*f
+	}
+	return sum
+}
+
 func (o SGD) check() error {
 	var errs []error
 	if !(o.Rate > 0) || math.IsInf(o.Rate, 0) {

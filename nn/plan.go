@@ -125,7 +125,7 @@ func (p *Plan) trace() error {
 			return err
 		}
 		step := r.Range(g.Range())
-		p.WeightErr = step.Err * math.Sqrt(float64(p.Model.Steps))
+		p.WeightErr = step.Err * math.Sqrt(p.Model.SGD.accumulated(p.Model.Steps))
 		w.Err = p.WeightErr
 		out, err := p.tracePredict(traced{ev, p.Model}, w)
 		if err != nil {

@@ -2,6 +2,7 @@ package study
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -88,7 +89,7 @@ func (l line) Receive(ctx context.Context) (protocols.Message, error) {
 			box.mu.Unlock()
 			m, err := protocols.DecodeMessage(first.bytes, l.hub.maxBody)
 			if err != nil {
-				return m, &protocols.MessageError{Peer: first.from, Field: "encoding", Err: err}
+				return m, fmt.Errorf("from party %d: %w", first.from, err)
 			}
 			return m, nil
 		}
@@ -107,4 +108,18 @@ func (h *hub) sent(party int) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.sent
+}
+
+// strict makes every refused message fatal. On a network that neither loses nor
+// damages anything a refusal is a defect, and waiting for a better message would
+// never end.
+type strict struct{ protocols.Machine }
+
+// Step implements [protocols.Machine].
+func (s strict) Step(m protocols.Message) ([]protocols.Message, error) {
+	out, err := s.Machine.Step(m)
+	if refused := (*protocols.MessageError)(nil); errors.As(err, &refused) {
+		return nil, fmt.Errorf("refused: %v", refused) // not wrapped: the driver would wait
+	}
+	return out, err
 }

@@ -40,10 +40,12 @@ type party struct {
 	refresh *bootstrap.Refresh
 	hub     *hub
 	cores   chan struct{} // a token for every core
+	made    *keyCache
 
-	keys  *mhe.PublicKeys
-	ev    mhe.Evaluator
-	chain [32]byte // digest of all weights so far
+	keys    *mhe.PublicKeys
+	ev      mhe.Evaluator
+	weights mhe.Tensor // encrypted
+	chain   [32]byte   // digest of all weights so far
 
 	spent map[string]time.Duration // compute by phase
 	sent  map[string]int64         // bytes by phase
@@ -82,19 +84,23 @@ type task struct {
 	maxIn  int                                 // bound of input and result in bytes
 }
 
-// run takes part in a round until this party is done with it.
-func (p *party) run(ctx context.Context, t task) error {
-	point := p.point(t.protocol, t.step, t.place)
-	before := p.hub.sent(int(p.id))
-	m, err := protocols.NewRound(protocols.Config{
-		Self: p.id, Tree: p.tree, Point: point, Journal: p.journal,
+// machine returns the party's side of a round.
+func (p *party) machine(t task) (protocols.Machine, error) {
+	return protocols.NewRound(protocols.Config{
+		Self: p.id, Tree: p.tree, Point: p.point(t.protocol, t.step, t.place), Journal: p.journal,
 		Context:  slices.Concat(p.context, t.context),
 		HasInput: t.hasInput, Input: t.input, Result: t.result,
 	}, p.rules(t))
+}
+
+// run takes part in a round until this party is done with it.
+func (p *party) run(ctx context.Context, t task) error {
+	m, err := p.machine(t)
 	if err != nil {
 		return err
 	}
-	err = protocols.Drive(ctx, p.log, m, p.hub.line(p.id, point))
+	before := p.hub.sent(int(p.id))
+	err = protocols.Drive(ctx, p.log, strict{m}, p.hub.line(p.id, p.point(t.protocol, t.step, t.place)))
 	p.sent[t.phase] += p.hub.sent(int(p.id)) - before
 	if err != nil {
 		return fmt.Errorf("party %d, %s: %w", p.id, t.protocol, err)
@@ -184,10 +190,19 @@ func (p *party) Sum(ctx context.Context, step int, g mhe.Tensor) (total mhe.Tens
 	return total, p.run(ctx, t)
 }
 
-// Refresh implements [nn.Refresher]: phase REDUCE. Down go the second polynomials
-// of the sum, up the shares, down the first polynomials of the result: the second
-// are common randomness.
+// Refresh implements [nn.Refresher]: phase REDUCE.
 func (p *party) Refresh(ctx context.Context, step int, g mhe.Tensor) (out mhe.Tensor, err error) {
+	t, err := p.refreshTask(step, g, &out)
+	if err != nil {
+		return out, err
+	}
+	return out, p.run(ctx, t)
+}
+
+// refreshTask is the round of a refresh, which sets out. Down go the second
+// polynomials of the sum, up the shares, down the first polynomials of the
+// result: the second are common randomness.
+func (p *party) refreshTask(step int, g mhe.Tensor, out *mhe.Tensor) (task, error) {
 	hash := p.refresh.Hash()
 	in, top := p.refresh.InputShape(), mhe.Shape{mhe.Basis(p.plan.Set, p.plan.Set.MaxLevel())}
 	t := task{phase: phaseReduce, protocol: "refresh", step: step, context: hash[:], shape: p.refresh.Shape(), hasInput: true, result: true, maxIn: max(in.Size(), top.Size())}
@@ -206,7 +221,7 @@ func (p *party) Refresh(ctx context.Context, step int, g mhe.Tensor) (out mhe.Te
 		if err != nil {
 			return nil, err
 		}
-		out = ts[0]
+		*out = ts[0]
 		b, err := top.Encode(mhe.Share{out.Polys()[0]})
 		if err == nil {
 			p.weightsChanged(b)
@@ -218,14 +233,13 @@ func (p *party) Refresh(ctx context.Context, step int, g mhe.Tensor) (out mhe.Te
 		if err != nil {
 			return err
 		}
-		out = mhe.NewEncrypted(c0[0], a[0], mhe.Power(p.plan.Set.LogScale()))
+		*out = mhe.NewEncrypted(c0[0], a[0], mhe.Power(p.plan.Set.LogScale()))
 		p.weightsChanged(b)
 		return nil
 	}
+	var err error
 	if p.isRoot() {
-		if t.input, err = in.Encode(mhe.Share{g.Polys()[1]}); err != nil {
-			return out, err
-		}
+		t.input, err = in.Encode(mhe.Share{g.Polys()[1]})
 	}
-	return out, p.run(ctx, t)
+	return t, err
 }

@@ -1,14 +1,18 @@
 package study
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/params"
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
@@ -62,11 +66,11 @@ func (q query) values() int {
 }
 
 // encrypt packs rows into as few ciphertexts under the collective key as hold
-// them.
-func (q *querier) encrypt(collective *mhe.EncryptionKey, rows [][]float64, seed protocols.Seed) (query, error) {
+// them, for the given part of the querier's queries.
+func (q *querier) encrypt(collective *mhe.EncryptionKey, rows [][]float64, seed protocols.Seed, part int) (query, error) {
 	set := q.plan.Set
 	out := query{name: q.name, key: q.key}
-	stream := protocols.Label{Point: q.point("query", 0, q.name)}.Private(seed)
+	stream := protocols.Label{Point: q.point("query", part, q.name)}.Private(seed)
 	for part := range slices.Chunk(rows, q.plan.Queries()) {
 		v, err := q.plan.Query(part)
 		if err != nil {
@@ -95,62 +99,204 @@ func (q *querier) outputs(answers []mhe.Tensor, rows []int) ([]float64, error) {
 	return z, nil
 }
 
-// opening returns the key switch of a query's answers. Its flooding hides the
-// error that the plan expects in an output, over all openings the querier is
-// allowed.
-func (t *terms) opening(queries int) (mhe.Opening, error) {
-	scale := t.plan.OutputScale
-	sigma, err := mhe.NewNoise(t.plan.Set).Flooding(t.plan.OutputErr, scale, queries, t.cfg.Flooding)
-	return mhe.Opening{Set: t.plan.Set, Level: t.plan.PredictLevel, Count: queries, Sigma: sigma}, err
+// opening returns the key switch of count ciphertexts of answers. Its flooding
+// hides the error that the plan expects in an output, over all openings that the
+// policy allows: as many ciphertexts as hold limit rows one by one could each be
+// asked for.
+func (t *terms) opening(count, limit int) (mhe.Opening, error) {
+	sigma, err := mhe.NewNoise(t.plan.Set).Flooding(t.plan.OutputErr, t.plan.OutputScale, limit, t.cfg.Flooding)
+	return mhe.Opening{Set: t.plan.Set, Level: t.plan.PredictLevel, Count: count, Sigma: sigma}, err
 }
 
-// predict answers a query: phase PREDICT. The root computes the outputs and sends
-// their second polynomials down; every party checks its ledger before it makes
-// its share of the key switch. The answers are returned at the root.
-func (p *party) predict(ctx context.Context, w mhe.Tensor, q query) (answers []mhe.Tensor, err error) {
-	o, err := p.opening(len(q.tensors))
-	if err != nil {
-		return nil, err
+// encode returns the bytes of a query: name, rows of each ciphertext, the
+// querier's key, the ciphertexts.
+func (q query) encode(set params.Set) ([]byte, error) {
+	b := append([]byte{byte(len(q.name))}, q.name...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(q.rows)))
+	for _, r := range q.rows {
+		b = binary.BigEndian.AppendUint32(b, uint32(r))
 	}
 	key, err := q.key.Encode()
 	if err != nil {
 		return nil, err
 	}
-	in := o.DecryptShape()
-	hash := sha256.Sum256(append(key, fmt.Sprintf("%q %v", q.name, q.rows)...))
-	t := task{phase: phasePredict, protocol: "switch", place: q.name, context: hash[:], shape: o.SwitchShape(), hasInput: true, maxIn: in.Size()}
-	var c1 mhe.Share
-	t.open = func(b []byte) (err error) {
-		c1, err = in.Decode(b)
-		return err
-	}
-	t.gen = func(l protocols.Label) (mhe.Share, error) {
-		if err := p.ledger.Spend(l, q.name, q.values()); err != nil {
+	b = append(b, key...)
+	for _, x := range q.tensors {
+		s, err := x.Share()
+		if err != nil {
 			return nil, err
 		}
-		return o.SwitchShare(p.sk, c1, q.key, p.private(l))
+		e, err := mhe.CipherShape(set, set.MaxLevel()).Encode(s)
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, e...)
 	}
-	var outputs []mhe.Tensor
-	t.finish = func(sum mhe.Share) (_ []byte, err error) {
-		answers, err = o.Switch(outputs, sum)
+	return b, nil
+}
+
+// errQuery is wrapped by errors about a query that does not decode.
+var errQuery = errors.New("study: malformed query")
+
+// decodeQuery reads a query of at most limit rows and what follows it.
+func decodeQuery(set params.Set, b []byte, limit int) (q query, rest []byte, err error) {
+	take := func(n int, what string) []byte {
+		if err == nil && (n < 0 || n > len(b)) {
+			err = fmt.Errorf("%w: %d bytes left for the %s, want %d", errQuery, len(b), what, n)
+		}
+		if err != nil {
+			return nil
+		}
+		out := b[:n]
+		b = b[n:]
+		return out
+	}
+	number := func(what string) int {
+		if f := take(4, what); f != nil {
+			return int(binary.BigEndian.Uint32(f))
+		}
+		return 0
+	}
+	if f := take(1, "length of the name"); f != nil {
+		q.name = string(take(int(f[0]), "name"))
+	}
+	count := number("number of ciphertexts")
+	if err == nil && (count < 1 || count > limit) {
+		err = fmt.Errorf("%w: %d ciphertexts for at most %d rows", errQuery, count, limit)
+	}
+	if err != nil {
+		return q, nil, err
+	}
+	for range count {
+		q.rows = append(q.rows, number("rows of a ciphertext"))
+	}
+	if err == nil && (slices.Min(q.rows) < 1 || slices.Max(q.rows) > limit || q.values() > limit) {
+		err = fmt.Errorf("%w: rows %v, want at most %d in all", errQuery, q.rows, limit)
+	}
+	if f := take(mhe.EncryptionKeySize(set), "key"); f != nil {
+		q.key, err = mhe.DecodeEncryptionKey(set, f)
+	}
+	shape := mhe.CipherShape(set, set.MaxLevel())
+	for range count {
+		f := take(shape.Size(), "ciphertext")
+		if err != nil {
+			return q, nil, err
+		}
+		var s mhe.Share
+		if s, err = shape.Decode(f); err != nil {
+			return q, nil, err
+		}
+		q.tensors = append(q.tensors, mhe.NewEncrypted(s[0], s[1], mhe.Power(set.LogScale())))
+	}
+	return q, b, err
+}
+
+// size returns the bytes of an encoded query and the answers' polynomials.
+func (q query) size(set params.Set, answers mhe.Shape) int {
+	return 1 + len(q.name) + 4 + 4*len(q.rows) + mhe.EncryptionKeySize(set) +
+		len(q.rows)*mhe.CipherShape(set, set.MaxLevel()).Size() + answers.Size()
+}
+
+// A switching is one party's part in answering one query.
+type switching struct {
+	*party
+	w       mhe.Tensor
+	o       mhe.Opening
+	limit   int // rows that a query may have
+	q       query
+	outputs []mhe.Tensor
+}
+
+// predict answers a query, given at the root: phase PREDICT. The query and the
+// second polynomials of its answers go down the tree. Every party computes the
+// outputs itself from its own copy of the encrypted weights and refuses others:
+// what leaves encryption is the model's output for the query and nothing else,
+// whatever the root asks for. Then it checks its ledger, and only then makes its
+// share of the key switch. The answers are returned at the root. part numbers
+// the querier's queries.
+func (p *party) predict(ctx context.Context, w mhe.Tensor, q query, part, limit int) (answers []mhe.Tensor, err error) {
+	o, err := p.opening(len(q.rows), limit)
+	if err != nil {
 		return nil, err
 	}
+	s := &switching{party: p, w: w, o: o, limit: limit}
+	t := task{
+		phase: phasePredict, protocol: "switch", step: part, place: q.name, context: p.chain[:],
+		shape: o.SwitchShape(), hasInput: true, maxIn: q.size(p.plan.Set, o.DecryptShape()),
+		open: s.open, gen: s.share,
+		finish: func(sum mhe.Share) (_ []byte, err error) {
+			answers, err = o.Switch(s.outputs, sum)
+			return nil, err
+		},
+	}
 	if p.isRoot() {
-		err := p.compute(phasePredict, func() (err error) {
-			var c []rns.Poly
-			for i, x := range q.tensors {
-				z, err := p.plan.Predict(p.ev, w, x, q.rows[i])
-				if err != nil {
-					return err
-				}
-				outputs, c = append(outputs, z), append(c, z.Polys()[1])
-			}
-			t.input, err = in.Encode(c)
-			return err
-		})
-		if err != nil {
+		if err := p.compute(phasePredict, func() (err error) { t.input, err = s.ask(q); return err }); err != nil {
 			return nil, err
 		}
 	}
 	return answers, p.run(ctx, t)
+}
+
+// answer returns the second polynomials of a query's answers and keeps the
+// answers.
+func (s *switching) answer(q query) (mhe.Share, error) {
+	s.q, s.outputs = q, nil
+	var c1 mhe.Share
+	for i, x := range q.tensors {
+		z, err := s.plan.Predict(s.ev, s.w, x, q.rows[i])
+		if err != nil {
+			return nil, err
+		}
+		s.outputs, c1 = append(s.outputs, z), append(c1, z.Polys()[1])
+	}
+	return c1, nil
+}
+
+// ask returns the input of the round, at the root.
+func (s *switching) ask(q query) ([]byte, error) {
+	c1, err := s.answer(q)
+	if err != nil {
+		return nil, err
+	}
+	b, err := q.encode(s.plan.Set)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.o.DecryptShape().Encode(c1)
+	return append(b, e...), err
+}
+
+// open checks a query and that its answers are the model's.
+func (s *switching) open(b []byte) error {
+	q, rest, err := decodeQuery(s.plan.Set, b, s.limit)
+	if err != nil {
+		return err
+	}
+	if len(q.tensors) != s.o.Count {
+		return fmt.Errorf("%w: %d ciphertexts, want %d", errQuery, len(q.tensors), s.o.Count)
+	}
+	c1, err := s.answer(q)
+	if err != nil {
+		return err
+	}
+	own, err := s.o.DecryptShape().Encode(c1)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(own, rest) {
+		return fmt.Errorf("%w: the answers are not this model's outputs for the query", errQuery)
+	}
+	return nil
+}
+
+// share makes the party's share of the key switch, if its ledger allows it.
+func (s *switching) share(l protocols.Label) (mhe.Share, error) {
+	if err := s.ledger.Spend(l, s.q.name, s.q.values()); err != nil {
+		return nil, err
+	}
+	var c1 []rns.Poly
+	for _, z := range s.outputs {
+		c1 = append(c1, z.Polys()[1])
+	}
+	return s.o.SwitchShare(s.sk, c1, s.q.key, s.private(l))
 }

@@ -3,6 +3,7 @@ package study
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/nereid-mhe/nereid/dataset"
 	"github.com/nereid-mhe/nereid/mhe"
@@ -41,10 +42,36 @@ func (p *party) generateKeys(ctx context.Context) error {
 	if err := p.run(ctx, t); err != nil {
 		return err
 	}
+	digest2, err := shareDigest(plan.Shape2(set), sum2)
+	if err != nil {
+		return err
+	}
 	return p.compute(phaseSetup, func() (err error) {
-		p.keys, err = plan.Finish(set, common, sum1, sum2)
+		p.keys, err = p.made.finish([64]byte(append(digest, digest2...)), func() (*mhe.PublicKeys, error) {
+			return plan.Finish(set, common, sum1, sum2)
+		})
 		return err
 	})
+}
+
+// A keyCache lets the parties of one process share public keys that they have
+// computed from equal sums: keys are a hundred megabytes.
+type keyCache struct {
+	mu   sync.Mutex
+	keys map[[64]byte]*mhe.PublicKeys
+}
+
+func (c *keyCache) finish(sums [64]byte, f func() (*mhe.PublicKeys, error)) (*mhe.PublicKeys, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k, ok := c.keys[sums]; ok {
+		return k, nil
+	}
+	k, err := f()
+	if err == nil {
+		c.keys[sums] = k
+	}
+	return k, err
 }
 
 // sumForAll is a task of the setup whose sum goes to every party.

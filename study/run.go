@@ -3,7 +3,6 @@ package study
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -73,8 +72,7 @@ type simulation struct {
 	setup time.Duration
 	laps  [][]lap // by step, by party
 
-	weights    mhe.Tensor // at the root
-	opened     []float64  // outputs that the querier was given
+	opened     []float64 // outputs that the querier was given
 	prediction time.Duration
 	openings   []Opened
 }
@@ -190,12 +188,12 @@ func (s *simulation) makeParties(log *slog.Logger) error {
 		return err
 	}
 	hub := newHub(s.cfg.Parties, s.plan.Keys.Shape1(s.plan.Set).Size()+1<<16)
-	cores := make(chan struct{}, s.cfg.Cores)
+	cores, made := make(chan struct{}, s.cfg.Cores), &keyCache{keys: map[[64]byte]*mhe.PublicKeys{}}
 	for _, id := range s.tree.Members() {
 		p := &party{
 			terms: s.terms, id: id, seed: protocols.GenerateSeed(), journal: protocols.NewMemoryJournal(),
 			ledger: protocols.NewLedger(map[string]int{querierName: s.test.Rows()}), log: log.With("party", id),
-			enc: enc, refresh: refresh, hub: hub, cores: cores,
+			enc: enc, refresh: refresh, hub: hub, cores: cores, made: made,
 			spent: map[string]time.Duration{}, sent: map[string]int64{},
 		}
 		secret := protocols.Label{Point: s.point("secret", 0, "")}.Private(p.seed)
@@ -265,6 +263,11 @@ func (s *simulation) prepareAll(ctx context.Context) error {
 	return s.standardise(scalers[0])
 }
 
+// trainer returns a party's side of training.
+func trainer(p *party) nn.Trainer {
+	return nn.Trainer{Plan: p.plan, Eval: timed{p.ev, p}, Sum: p, Refresh: p}
+}
+
 // train runs all steps at all parties.
 func (s *simulation) train(ctx context.Context) error {
 	steps := s.plan.Model.Steps
@@ -275,7 +278,7 @@ func (s *simulation) train(ctx context.Context) error {
 	start := time.Now()
 	s.progress(Progress{Phase: "train", Steps: steps})
 	return s.all(ctx, func(ctx context.Context, p *party) error {
-		t := nn.Trainer{Plan: s.plan, Eval: timed{p.ev, p}, Sum: p, Refresh: p}
+		t := trainer(p)
 		last := p.snapshot()
 		batch := func(step int) (nn.Batch, error) { return s.local[p.id].Batch(s.plan, step) }
 		for step, err := range t.Steps(ctx, s.plan.Initial(), batch) {
@@ -285,8 +288,8 @@ func (s *simulation) train(ctx context.Context) error {
 			now := p.snapshot()
 			s.laps[step.Number-1][p.id] = lap{now[phaseMap] - last[phaseMap], now[phaseCombine] - last[phaseCombine], now[phaseReduce] - last[phaseReduce]}
 			last = now
+			p.weights = step.Weights
 			if p.isRoot() {
-				s.weights = step.Weights
 				s.progress(Progress{"train", step.Number, steps, time.Since(start)})
 			}
 		}
@@ -302,35 +305,41 @@ func (s *simulation) predict(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ask, err := q.encrypt(root.keys.Encryption(), s.query, seed)
-	if err != nil {
-		return err
-	}
-	var answers []mhe.Tensor
-	err = s.all(ctx, func(ctx context.Context, p *party) error {
-		a, err := p.predict(ctx, s.weights, ask)
-		if p.isRoot() {
-			answers = a
+	part := 0
+	for rows := range slices.Chunk(s.query, maxCiphertexts*s.plan.Queries()) {
+		ask, err := q.encrypt(root.keys.Encryption(), rows, seed, part)
+		if err != nil {
+			return err
 		}
-		return err
-	})
-	if err != nil {
-		return err
+		var answers []mhe.Tensor
+		err = s.all(ctx, func(ctx context.Context, p *party) error {
+			a, err := p.predict(ctx, p.weights, ask, part, s.test.Rows())
+			if p.isRoot() {
+				answers = a
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		z, err := q.outputs(answers, ask.rows)
+		if err != nil {
+			return err
+		}
+		s.opened = append(s.opened, z...)
+		part++
 	}
 	s.openings = append(s.openings, Opened{"predictions of the test rows", querierName, len(s.query), s.cfg.Flooding})
-	s.opened, err = q.outputs(answers, ask.rows)
-	return err
+	return nil
 }
 
-// errNoCore is returned when no share of the key is missing in verification.
-var errNoShares = errors.New("study: no parties")
+// maxCiphertexts bounds the ciphertexts of one query, and with them the size of
+// a message.
+const maxCiphertexts = 8
 
 // verify opens the weights with all secrets, which only a simulation holds.
 func (s *simulation) verify() ([]float64, error) {
-	if len(s.parties) == 0 {
-		return nil, errNoShares
-	}
-	w := s.weights
+	w := s.parties[0].weights
 	o := mhe.Opening{Set: s.plan.Set, Level: w.Level(), Count: 1, Sigma: 1e-3}
 	shape := o.DecryptShape()
 	sum := shape.New()
@@ -396,7 +405,7 @@ func (s *simulation) compare(r *Report, weights []float64) {
 		r.Accuracy, r.RMSE = nil, a
 	}
 	r.MaxWeightDiff = maxDiff(weights, s.twin.Weights)
-	o, err := s.opening((len(s.query) + s.plan.Queries() - 1) / s.plan.Queries())
+	o, err := s.opening(1, len(s.query))
 	plan := math.NaN()
 	if err == nil {
 		plan = mhe.NewNoise(s.plan.Set).Opened(s.plan.OutputErr, o.Sigma, s.plan.OutputScale)

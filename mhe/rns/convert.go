@@ -181,24 +181,33 @@ func (d *Divider) Round(x Poly, before, after []int64, workers int) {
 			AddInts(s, tail[j], before)
 		}
 	}
-	low := d.q.New()
+	low := d.q.Borrow()
+	defer Return(low)
 	d.lift.Do(tail, low, workers)
 	// (x + before - low)/P + after = (x - (low - before - P·after))/P
 	Each(workers, k, func(i int) {
 		s := d.q[i]
 		if before != nil {
-			neg := make([]uint64, s.N)
-			AddInts(s, neg, before)
-			s.Sub(low[i], neg, low[i])
+			d.subInts(i, low[i], before, nil)
 		}
 		if after != nil {
-			e := make([]uint64, s.N)
-			AddInts(s, e, after)
-			s.MulScalarMontgomery(e, d.pMod[i], e)
-			s.Sub(low[i], e, low[i])
+			d.subInts(i, low[i], after, d.pMod)
 		}
 		s.NTT(low[i], low[i])
 		s.Sub(x[i], low[i], x[i])
 		s.MulScalarMontgomery(x[i], d.pInv[i], x[i])
 	})
+}
+
+// subInts subtracts v, times factor[i] if given, from limb i.
+func (d *Divider) subInts(i int, limb []uint64, v []int64, factor []uint64) {
+	s := d.q[i]
+	e := BorrowLimb(s.N)
+	defer ReturnLimb(e)
+	clear(e)
+	AddInts(s, e, v)
+	if factor != nil {
+		s.MulScalarMontgomery(e, factor[i], e)
+	}
+	s.Sub(limb, e, limb)
 }

@@ -47,6 +47,46 @@ func (b Basis) New() Poly {
 	return p
 }
 
+// pools holds free limbs by length. Key switching needs megabytes of scratch
+// space that is dead a few milliseconds later: the collector would spend more
+// time on it than the arithmetic does.
+var pools sync.Map // int → *sync.Pool of *[]uint64
+
+// BorrowLimb returns a limb of n residues with undefined contents.
+func BorrowLimb(n int) []uint64 {
+	if p, ok := pools.Load(n); ok {
+		if l, ok := p.(*sync.Pool).Get().(*[]uint64); ok {
+			return *l
+		}
+	}
+	return make([]uint64, n)
+}
+
+// ReturnLimb gives a limb back. Nobody may hold it any more.
+func ReturnLimb(l []uint64) {
+	p, ok := pools.Load(len(l))
+	if !ok {
+		p, _ = pools.LoadOrStore(len(l), &sync.Pool{})
+	}
+	p.(*sync.Pool).Put(&l)
+}
+
+// Borrow returns a polynomial with undefined contents, for scratch space.
+func (b Basis) Borrow() Poly {
+	p := make(Poly, len(b))
+	for i := range p {
+		p[i] = BorrowLimb(b.N())
+	}
+	return p
+}
+
+// Return gives a polynomial back that came from Borrow.
+func Return(p Poly) {
+	for _, l := range p {
+		ReturnLimb(l)
+	}
+}
+
 // Each calls f(0), …, f(n-1) on up to workers goroutines and waits for them.
 // With one worker it is a plain loop.
 func Each(workers, n int, f func(i int)) {

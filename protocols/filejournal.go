@@ -1,0 +1,330 @@
+package protocols
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// A FileJournal is the [Journal] of a node, in one bbolt file. Every step is on
+// disk (fsync) before Share goes on. It is safe for concurrent use; one process
+// at a time has the file open.
+//
+// The file keeps one small entry per point for ever, and the shares until they
+// are forgotten; the room of forgotten shares is used again. A share is stored in
+// pieces of 1 MiB and written in transactions of at most 16 MiB, so that one of
+// 100 MB needs no more memory than itself.
+//
+// The file must never be replaced by an older copy of itself: the party would
+// have forgotten to which inputs it is bound. After the loss of a journal the
+// study needs a new seed.
+type FileJournal struct {
+	db     *bolt.DB
+	points keyedLock
+}
+
+var _ Journal = &FileJournal{}
+
+const (
+	journalVersion = 1
+	lockTimeout    = time.Second
+	pieceSize      = 1 << 20
+	piecesPerTx    = 16
+)
+
+// Buckets of the file. Keys of points are their hashes; keys of pieces are the
+// point's hash and the piece's number in 4 bytes.
+var (
+	bucketMeta   = []byte("meta")
+	bucketPoints = []byte("points")
+	bucketPieces = []byte("pieces")
+	keyVersion   = []byte("version")
+	keyCount     = []byte("count") // of points, 8 bytes
+)
+
+// OpenJournal opens the journal at path, or creates it with mode 0600. It reads
+// all bindings, a few hundred bytes per point, and returns a *[CorruptError] if
+// one is damaged: a party that may have forgotten a binding must not go on. It
+// returns an error if another process has the file open or if it is not a
+// journal.
+func OpenJournal(path string) (*FileJournal, error) {
+	fail := func(err error) (*FileJournal, error) {
+		return nil, fmt.Errorf("protocols: opening journal %s: %w", path, err)
+	}
+	db, err := guard(func() (*bolt.DB, error) {
+		return bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return fail(errors.New("another process has it open"))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	j := &FileJournal{db: db}
+	err = j.update(initialise)
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err == nil {
+		err = j.view(checkBindings)
+	}
+	if err != nil {
+		return fail(errors.Join(err, db.Close()))
+	}
+	return j, nil
+}
+
+// initialise fills a new file and checks the version of an old one. An old file
+// that looks empty has lost its entries: only the first transaction may fill it.
+func initialise(tx *bolt.Tx) error {
+	const first = 2 // bbolt writes 0 and 1 when it creates the file
+	if meta := tx.Bucket(bucketMeta); meta != nil {
+		if v := meta.Get(keyVersion); len(v) != 1 || v[0] != journalVersion {
+			return fmt.Errorf("version %v, want %d", v, journalVersion)
+		}
+		return nil
+	}
+	if tx.ID() != first {
+		return &CorruptError{"the whole journal", errors.New("entries are missing")}
+	}
+	for _, name := range [][]byte{bucketMeta, bucketPoints, bucketPieces} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return errors.Join(putCount(tx, 0), tx.Bucket(bucketMeta).Put(keyVersion, []byte{journalVersion}))
+}
+
+// checkBindings decodes every entry and counts them.
+func checkBindings(tx *bolt.Tx) error {
+	var n uint64
+	err := tx.Bucket(bucketPoints).ForEach(func(point, b []byte) error {
+		n++
+		if len(point) != 32 {
+			return &CorruptError{fmt.Sprintf("point %x", point), errors.New("key has the wrong size")}
+		}
+		_, err := decodeEntry([32]byte(point), b)
+		return err
+	})
+	if want := getCount(tx); err == nil && n != want {
+		err = &CorruptError{"the whole journal", fmt.Errorf("%d entries, want %d", n, want)}
+	}
+	return err
+}
+
+// syncDir makes a new file's name durable, where the system can do that.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Close closes the file after transactions under way have ended.
+func (j *FileJournal) Close() error {
+	if err := j.db.Close(); err != nil {
+		return fmt.Errorf("protocols: closing the journal: %w", err)
+	}
+	return nil
+}
+
+// Share implements [Journal].
+func (j *FileJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error) {
+	point := l.Point.Hash()
+	defer j.points.lock(point)()
+	e, err := j.bind(l, point)
+	if err != nil {
+		return nil, wrapJournal(l, err)
+	}
+	if err := permit(l, e.digest, e.state); err != nil {
+		return nil, err
+	}
+	if e.state == stateRecorded {
+		share, err := j.load(l, point, e)
+		return share, wrapJournal(l, err)
+	}
+	share, err := gen()
+	if err != nil {
+		return nil, err
+	}
+	if err := j.record(l, point, share); err != nil {
+		return nil, wrapJournal(l, err)
+	}
+	return share, nil
+}
+
+// Forget drops the share of l and leaves a tombstone: the point stays bound, and
+// Share refuses l with a *[ForgottenError] for ever. It may only be called when
+// the round is closed and the step is checkpointed past it, for no peer can get
+// the share again. Forgetting a share twice, or one never made, is no error;
+// forgetting it under another digest is a *[BoundError].
+func (j *FileJournal) Forget(l Label) error {
+	point := l.Point.Hash()
+	defer j.points.lock(point)()
+	e, err := j.bind(l, point)
+	if err == nil && e.digest != l.Digest {
+		return permit(l, e.digest, e.state)
+	}
+	if err == nil {
+		err = j.update(func(tx *bolt.Tx) error {
+			if err := dropPieces(tx, point); err != nil {
+				return err
+			}
+			return putEntry(tx, point, entry{name: l.String(), digest: l.Digest, state: stateForgotten})
+		})
+	}
+	return wrapJournal(l, err)
+}
+
+// bind returns the entry of point, a new one bound to l.Digest if it has none.
+func (j *FileJournal) bind(l Label, point [32]byte) (e entry, err error) {
+	found := false
+	err = j.view(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketPoints).Get(point[:])
+		if b == nil {
+			return nil
+		}
+		found = true
+		e, err = decodeEntry(point, b)
+		return err
+	})
+	if err != nil || found {
+		return e, err
+	}
+	e = entry{name: l.String(), digest: l.Digest, state: stateBound}
+	return e, j.update(func(tx *bolt.Tx) error { return putEntry(tx, point, e) })
+}
+
+// record writes the pieces of share, and with the last ones the entry that makes
+// them count. Pieces of a write that a crash cut short are dropped first.
+func (j *FileJournal) record(l Label, point [32]byte, share []byte) error {
+	e := entry{name: l.String(), digest: l.Digest, state: stateRecorded, size: uint64(len(share)), sum: shareSum(l, share)}
+	pieces := slices.Collect(slices.Chunk(share, pieceSize))
+	for first := 0; ; first += piecesPerTx {
+		end := min(first+piecesPerTx, len(pieces))
+		err := j.update(func(tx *bolt.Tx) error {
+			if first == 0 {
+				if err := dropPieces(tx, point); err != nil {
+					return err
+				}
+			}
+			for i := first; i < end; i++ {
+				if err := tx.Bucket(bucketPieces).Put(pieceKey(point, i), pieces[i]); err != nil {
+					return err
+				}
+			}
+			if end == len(pieces) {
+				return putEntry(tx, point, e)
+			}
+			return nil
+		})
+		if err != nil || end == len(pieces) {
+			return err
+		}
+	}
+}
+
+// load reads the pieces of a recorded share and compares the checksum.
+func (j *FileJournal) load(l Label, point [32]byte, e entry) (share []byte, err error) {
+	err = j.view(func(tx *bolt.Tx) error {
+		pieces := tx.Bucket(bucketPieces)
+		share = make([]byte, 0, e.size)
+		for i := 0; uint64(len(share)) < e.size; i++ {
+			piece := pieces.Get(pieceKey(point, i))
+			if len(piece) == 0 || uint64(len(share)+len(piece)) > e.size {
+				return &CorruptError{l.String(), fmt.Errorf("piece %d of the share is missing or has the wrong size", i)}
+			}
+			share = append(share, piece...)
+		}
+		return nil
+	})
+	if err == nil && shareSum(l, share) != e.sum {
+		err = &CorruptError{l.String(), errors.New("checksum of the share does not match")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return share, nil
+}
+
+func (j *FileJournal) view(f func(*bolt.Tx) error) error   { return access(j.db.View, f) }
+func (j *FileJournal) update(f func(*bolt.Tx) error) error { return access(j.db.Update, f) }
+
+// access runs a transaction. On a damaged file bbolt panics, or touches memory
+// beyond its end.
+func access(run func(func(*bolt.Tx) error) error, f func(*bolt.Tx) error) error {
+	err := guardErr(func() error {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		return run(f)
+	})
+	if errors.As(err, new(*panicError)) {
+		return &CorruptError{"the whole journal", err}
+	}
+	return err
+}
+
+// wrapJournal names the label in errors of the file.
+func wrapJournal(l Label, err error) error {
+	if err == nil || errors.As(err, new(*CorruptError)) {
+		return err
+	}
+	return fmt.Errorf("journal: %v: %w", l, err)
+}
+
+func pieceKey(point [32]byte, i int) []byte {
+	return binary.BigEndian.AppendUint32(point[:len(point):len(point)], uint32(i))
+}
+
+func dropPieces(tx *bolt.Tx, point [32]byte) error {
+	pieces := tx.Bucket(bucketPieces)
+	for i := 0; pieces.Get(pieceKey(point, i)) != nil; i++ {
+		if err := pieces.Delete(pieceKey(point, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putEntry writes the entry of a point and counts new ones, so that one that got
+// lost is missed.
+func putEntry(tx *bolt.Tx, point [32]byte, e entry) error {
+	points := tx.Bucket(bucketPoints)
+	if points.Get(point[:]) == nil {
+		if err := putCount(tx, getCount(tx)+1); err != nil {
+			return err
+		}
+	}
+	return points.Put(point[:], e.append(point))
+}
+
+func putCount(tx *bolt.Tx, n uint64) error {
+	return tx.Bucket(bucketMeta).Put(keyCount, binary.BigEndian.AppendUint64(nil, n))
+}
+
+func getCount(tx *bolt.Tx) uint64 {
+	return binary.BigEndian.Uint64(tx.Bucket(bucketMeta).Get(keyCount))
+}
+
+// shareSum is the checksum of a share; it depends on the label, so that shares
+// cannot be swapped.
+func shareSum(l Label, share []byte) (sum [32]byte) {
+	label := l.Hash()
+	h := sha256.New()
+	writeFields(h, "nereid/journal/share/v1", label[:], share)
+	h.Sum(sum[:0])
+	return sum
+}

@@ -1,0 +1,199 @@
+package protocols
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// A Journal remembers every share a party ever made: one share per label, ever.
+// A party has one journal for all its studies.
+//
+// Implementations are safe for concurrent use. Calls for one point wait for each
+// other; calls for different points may run gen at the same time.
+type Journal interface {
+	// Share returns the share recorded under l. If none is recorded it binds
+	// l.Point to l.Digest for ever, calls gen once, records the bytes durably and
+	// only then returns them. The binding is durable before gen is called, so
+	// that no crash leads to a share for a second digest.
+	//
+	// If gen fails, Share returns its error; the point stays bound, and the next
+	// call for the same label calls its own gen. gen does not use the journal.
+	// The caller does not change the bytes.
+	//
+	// Share returns a *[BoundError] if the point is bound to another digest and a
+	// *[ForgottenError] if the share was dropped; gen is not called. It returns a
+	// *[CorruptError] if the entry is damaged.
+	Share(l Label, gen func() ([]byte, error)) ([]byte, error)
+}
+
+// ErrBound is wrapped by every [BoundError].
+var ErrBound = errors.New("point is bound to another input")
+
+// A BoundError reports that a share was refused because its point is bound to
+// the digest of another input. Somebody tried to get two shares out of one
+// secret, or the round's input is not what it was before a restart. It is a
+// security event. The remedy is a new attempt for a refresh, and a new study seed
+// or a refreshed ciphertext for everything else.
+type BoundError struct {
+	Point          Point
+	Bound, Refused [32]byte // digests
+}
+
+func (e *BoundError) Error() string {
+	return fmt.Sprintf("journal: %v: %v: bound to %x, refused %x", e.Point, ErrBound, e.Bound[:4], e.Refused[:4])
+}
+
+func (e *BoundError) Unwrap() error { return ErrBound }
+
+// ErrForgotten is wrapped by every [ForgottenError].
+var ErrForgotten = errors.New("share was dropped after its round was closed")
+
+// A ForgottenError reports that a share was asked for after Forget.
+type ForgottenError struct{ Label Label }
+
+func (e *ForgottenError) Error() string { return fmt.Sprintf("journal: %v: %v", e.Label, ErrForgotten) }
+
+func (e *ForgottenError) Unwrap() error { return ErrForgotten }
+
+// A CorruptError reports a damaged journal entry. No share is made for it again;
+// the party leaves the study or the study gets a new seed.
+type CorruptError struct {
+	Label string // as far as it is known
+	Err   error
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("journal: damaged entry of %s: %v", e.Label, e.Err)
+}
+
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// A state is how far a point has come in a journal. It never goes back.
+type state uint8
+
+const (
+	stateBound     state = 1 + iota // to a digest, no share recorded
+	stateRecorded                   // share recorded
+	stateForgotten                  // share dropped, only the binding is left
+)
+
+// permit returns the error that refuses l at a point with the given digest and
+// state, nil if there is none.
+func permit(l Label, bound [32]byte, s state) error {
+	switch {
+	case bound != l.Digest:
+		return &BoundError{Point: l.Point, Bound: bound, Refused: l.Digest}
+	case s == stateForgotten:
+		return &ForgottenError{Label: l}
+	}
+	return nil
+}
+
+// A MemoryJournal is a [Journal] for simulations and tests. Nothing survives the
+// process, so a node that restarts with it could make a second share: nodes use
+// [OpenJournal].
+type MemoryJournal struct {
+	points keyedLock
+	mu     sync.Mutex // guards entries
+	// entries by the hash of the point.
+	entries map[[32]byte]memoryEntry
+}
+
+type memoryEntry struct {
+	digest [32]byte
+	state  state
+	share  []byte
+}
+
+var _ Journal = &MemoryJournal{}
+
+// NewMemoryJournal returns an empty journal.
+func NewMemoryJournal() *MemoryJournal {
+	return &MemoryJournal{entries: map[[32]byte]memoryEntry{}}
+}
+
+// Share implements [Journal].
+func (j *MemoryJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error) {
+	point := l.Point.Hash()
+	defer j.points.lock(point)()
+	e, ok := j.get(point)
+	if !ok {
+		e = memoryEntry{digest: l.Digest, state: stateBound}
+		j.put(point, e)
+	}
+	if err := permit(l, e.digest, e.state); err != nil {
+		return nil, err
+	}
+	if e.state == stateRecorded {
+		return bytes.Clone(e.share), nil
+	}
+	share, err := gen()
+	if err != nil {
+		return nil, err
+	}
+	j.put(point, memoryEntry{l.Digest, stateRecorded, bytes.Clone(share)})
+	return share, nil
+}
+
+// Forget drops the share of l for ever and keeps the binding; see
+// [FileJournal.Forget].
+func (j *MemoryJournal) Forget(l Label) error {
+	point := l.Point.Hash()
+	defer j.points.lock(point)()
+	if e, ok := j.get(point); ok && e.digest != l.Digest {
+		return permit(l, e.digest, e.state)
+	}
+	j.put(point, memoryEntry{digest: l.Digest, state: stateForgotten})
+	return nil
+}
+
+func (j *MemoryJournal) get(point [32]byte) (memoryEntry, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e, ok := j.entries[point]
+	return e, ok
+}
+
+func (j *MemoryJournal) put(point [32]byte, e memoryEntry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries[point] = e
+}
+
+// A keyedLock makes work on equal keys wait and lets other work go on. The zero
+// keyedLock is ready for use, and safe for concurrent use.
+type keyedLock struct {
+	mu   sync.Mutex
+	held map[[32]byte]*heldLock
+}
+
+type heldLock struct {
+	mu    sync.Mutex
+	users int // holder and waiters, guarded by keyedLock.mu
+}
+
+// lock waits for key and returns the function that gives it back.
+func (k *keyedLock) lock(key [32]byte) (unlock func()) {
+	k.mu.Lock()
+	h := k.held[key]
+	if h == nil {
+		if k.held == nil {
+			k.held = map[[32]byte]*heldLock{}
+		}
+		h = &heldLock{}
+		k.held[key] = h
+	}
+	h.users++
+	k.mu.Unlock()
+	h.mu.Lock()
+	return func() {
+		h.mu.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if h.users--; h.users == 0 {
+			delete(k.held, key)
+		}
+	}
+}

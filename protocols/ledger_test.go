@@ -1,0 +1,78 @@
+package protocols_test
+
+import (
+	"math"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/nereid-mhe/nereid/protocols"
+)
+
+func TestLedgerRefuses(t *testing.T) {
+	l := protocols.NewLedger(map[string]int{"clinic": 10, "none": 0, "debt": math.MinInt})
+	require.NoError(t, l.Spend(testLabel(1, 1), "clinic", 4))
+	for _, tt := range []struct {
+		name    string
+		label   protocols.Label
+		querier string
+		values  int
+		want    protocols.BudgetError
+	}{
+		{"beyond", testLabel(2, 1), "clinic", 7, protocols.BudgetError{Account: protocols.Account{Querier: "clinic", Spent: 4, Limit: 10}, Known: true, Asked: 7}},
+		{"overflow", testLabel(2, 1), "clinic", math.MaxInt, protocols.BudgetError{Account: protocols.Account{Querier: "clinic", Spent: 4, Limit: 10}, Known: true, Asked: math.MaxInt}},
+		{"unknown", testLabel(2, 1), "press", 1, protocols.BudgetError{Account: protocols.Account{Querier: "press"}, Asked: 1}},
+		{"no budget", testLabel(2, 1), "none", 1, protocols.BudgetError{Account: protocols.Account{Querier: "none"}, Known: true, Asked: 1}},
+		{"negative limit", testLabel(2, 1), "debt", 1, protocols.BudgetError{Account: protocols.Account{Querier: "debt", Limit: 0}, Known: true, Asked: 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var budget *protocols.BudgetError
+			require.ErrorAs(t, l.Spend(tt.label, tt.querier, tt.values), &budget)
+			require.Equal(t, tt.want, *budget)
+		})
+	}
+	for _, values := range []int{0, -1, math.MinInt} {
+		require.ErrorContains(t, l.Spend(testLabel(2, 1), "clinic", values), "want at least 1")
+	}
+	require.ErrorIs(t, l.Spend(testLabel(1, 1), "clinic", 3), protocols.ErrConflict)
+	require.ErrorIs(t, l.Spend(testLabel(1, 1), "none", 4), protocols.ErrConflict)
+	require.NoError(t, l.Spend(testLabel(1, 1), "clinic", 4), "the same again")
+	require.NoError(t, l.Spend(testLabel(1, 2), "clinic", 6), "up to the limit")
+	require.Equal(t, []protocols.Account{{"clinic", 10, 10}, {"debt", 0, 0}, {"none", 0, 0}}, l.Spent())
+}
+
+// The limit holds, and a label counts once, in any order of openings.
+func TestLedgerNeverExceeds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(0, 20).Draw(t, "limit")
+		l := protocols.NewLedger(map[string]int{"q": limit})
+		opened := map[uint64]int{}
+		for range 20 {
+			step, values := rapid.Uint64Range(0, 8).Draw(t, "step"), rapid.IntRange(1, 6).Draw(t, "values")
+			if l.Spend(testLabel(step, 0), "q", values) == nil {
+				if old, ok := opened[step]; ok {
+					require.Equal(t, old, values)
+				}
+				opened[step] = values
+			}
+			sum := 0
+			for _, v := range opened {
+				sum += v
+			}
+			require.LessOrEqual(t, sum, limit)
+			require.Equal(t, sum, l.Spent()[0].Spent)
+		}
+	})
+}
+
+func TestLedgerConcurrently(t *testing.T) {
+	l := protocols.NewLedger(map[string]int{"q": 50})
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() { _ = l.Spend(testLabel(uint64(i/2), 0), "q", 1) })
+	}
+	wg.Wait()
+	require.Equal(t, 50, l.Spent()[0].Spent)
+}

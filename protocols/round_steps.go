@@ -1,0 +1,276 @@
+package protocols
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// check returns a *MessageError unless msg is undamaged and from a peer that has
+// something to say in this leg of this round. Whether it fits the input is
+// checked later.
+func (r *Round[S]) check(msg Message) error {
+	if len(msg.Body) > r.rules.MaxBody {
+		return r.refuse(msg, "body", fmt.Errorf("%w: %d bytes, want at most %d", ErrMalformed, len(msg.Body), r.rules.MaxBody))
+	}
+	if msg.Sum != msg.Checksum() {
+		return r.refuse(msg, "sum", fmt.Errorf("%w: checksum does not match", ErrMalformed))
+	}
+	if field := r.cfg.Point.differs(msg.Point); field != "" {
+		return r.refuse(msg, field, fmt.Errorf("%w: not that of this round", ErrUnexpected))
+	}
+	if msg.To != r.cfg.Self {
+		return r.refuse(msg, "to", fmt.Errorf("%w: for party %d", ErrUnexpected, msg.To))
+	}
+	downward := false
+	switch {
+	case msg.Leg == LegInput && r.cfg.HasInput, msg.Leg == LegResult && r.cfg.Result:
+		downward = true
+	case msg.Leg != LegShare:
+		return r.refuse(msg, "leg", fmt.Errorf("%w: %v", ErrUnexpected, msg.Leg))
+	}
+	switch fromParent := !r.isRoot && msg.From == r.parent; {
+	case downward && !fromParent:
+		return r.refuse(msg, "from", fmt.Errorf("%w: not the parent", ErrUnexpected))
+	case !downward && !slices.Contains(r.children, msg.From):
+		return r.refuse(msg, "from", fmt.Errorf("%w: not a child", ErrUnexpected))
+	}
+	return nil
+}
+
+// checkDigest refuses shares and results before the input and for another one.
+func (r *Round[S]) checkDigest(msg Message) error {
+	switch {
+	case !r.known:
+		return r.refuse(msg, "leg", fmt.Errorf("%w: %v before the input", ErrUnexpected, msg.Leg))
+	case msg.Digest != r.label.Digest:
+		return r.refuse(msg, "digest", fmt.Errorf("%w: for another input or context", ErrUnexpected))
+	}
+	return nil
+}
+
+// takeInput opens the input, which reveals the digest, and passes it on.
+func (r *Round[S]) takeInput(msg Message) ([]Message, error) {
+	digest := r.cfg.digest(msg.Body)
+	if digest != msg.Digest {
+		return nil, r.refuse(msg, "digest", fmt.Errorf("%w: for another input or context", ErrUnexpected))
+	}
+	if err := guardErr(func() error { return r.rules.Open(msg.Body) }); err != nil {
+		return nil, r.refuse(msg, "body", fmt.Errorf("%w: %w", ErrMalformed, err))
+	}
+	r.accepted[source{LegInput, msg.From}] = msg.Sum
+	r.input = newPayload(msg.Body)
+	r.know(digest)
+	return r.stop(r.spread())
+}
+
+// know sets the label, from which everything else follows.
+func (r *Round[S]) know(digest [32]byte) {
+	r.label, r.known = Label{r.cfg.Point, digest}, true
+}
+
+// errLater is what spread gives the journal in place of a share.
+var errLater = errors.New("the share is made later")
+
+// spread sends the input to the children. Before it sends anything the journal
+// binds the point to the input; making the share may take long, so that is left
+// to a reminder, after the input is on its way.
+func (r *Round[S]) spread() ([]Message, error) {
+	if len(r.children) == 0 {
+		return r.contribute()
+	}
+	_, err := r.cfg.Journal.Share(r.label, func() ([]byte, error) { return nil, errLater })
+	if err != nil && !errors.Is(err, errLater) {
+		return nil, err
+	}
+	return append(r.emit(LegInput, r.input, r.children...), r.reminder()...), nil
+}
+
+// reminder returns the message to itself that makes the party contribute, none
+// if it did.
+func (r *Round[S]) reminder() []Message {
+	if !r.known || r.own {
+		return nil
+	}
+	return []Message{r.message(LegShare, payload{}, r.cfg.Self)}
+}
+
+// remind takes such a message back. Its content does not matter.
+func (r *Round[S]) remind(msg Message) ([]Message, error) {
+	if !r.known {
+		return nil, r.refuse(msg, "from", fmt.Errorf("%w: from the party itself", ErrUnexpected))
+	}
+	return r.stop(r.contribute())
+}
+
+// contribute makes the party's share or takes it from the journal, once, and
+// starts the sum with it.
+func (r *Round[S]) contribute() ([]Message, error) {
+	if r.own {
+		return nil, nil
+	}
+	share, err := r.cfg.Journal.Share(r.label, r.generate)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.children) == 0 {
+		r.share = share
+	} else if r.sum, err = guard(func() (S, error) { return r.rules.Decode(share) }); err != nil {
+		return nil, fmt.Errorf("own share of %v from the journal: %w", r.label, err)
+	}
+	r.own = true
+	return r.flush()
+}
+
+// generate returns the bytes of a new share, for the journal.
+func (r *Round[S]) generate() ([]byte, error) {
+	s, err := guard(func() (S, error) { return r.rules.Gen(r.label) })
+	if err != nil {
+		return nil, fmt.Errorf("making the share of %v: %w", r.label, err)
+	}
+	return r.encode(s)
+}
+
+// encode returns the bytes of s, which peers would refuse if they were too many.
+func (r *Round[S]) encode(s S) ([]byte, error) {
+	b, err := guard(func() ([]byte, error) { return r.rules.Encode(s) })
+	if err == nil && len(b) > r.rules.MaxBody {
+		err = fmt.Errorf("%d bytes, want at most %d", len(b), r.rules.MaxBody)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encoding a share of %v: %w", r.label, err)
+	}
+	return b, nil
+}
+
+// takeShare adds the sum of a child's subtree. The own share comes first, so
+// that a share that does not fit is blamed on the child.
+func (r *Round[S]) takeShare(msg Message) ([]Message, error) {
+	if err := r.checkDigest(msg); err != nil {
+		return nil, err
+	}
+	late := r.answer(msg) // the result, if it is known: then this party has restarted
+	s, err := guard(func() (S, error) { return r.rules.Decode(msg.Body) })
+	if err != nil {
+		return nil, r.refuse(msg, "body", fmt.Errorf("%w: %w", ErrMalformed, err))
+	}
+	if _, err := r.contribute(); err != nil { // nothing to send: this child is missing
+		return r.stop(nil, err)
+	}
+	// The new share is the operand that Add may spoil: the sum stays good if it fails.
+	sum, err := guard(func() (S, error) { return r.rules.Add(s, r.sum) })
+	if err != nil {
+		return nil, r.refuse(msg, "body", fmt.Errorf("%w: %w", ErrMalformed, err))
+	}
+	r.sum = sum
+	r.accepted[source{LegShare, msg.From}] = msg.Sum
+	out, err := r.flush()
+	return r.stop(append(out, late...), err)
+}
+
+// flush passes the sum on when it is complete.
+func (r *Round[S]) flush() ([]Message, error) {
+	for _, c := range r.children {
+		if _, ok := r.accepted[source{LegShare, c}]; !ok {
+			return nil, nil
+		}
+	}
+	var none S
+	sum := r.sum
+	r.sum = none // whatever follows, it is used once
+	if r.isRoot {
+		return r.finish(sum)
+	}
+	body := r.share
+	if len(r.children) > 0 {
+		var err error
+		if body, err = r.encode(sum); err != nil {
+			return nil, err
+		}
+	}
+	r.up = true
+	return r.emit(LegShare, newPayload(body), r.parent), nil
+}
+
+// finish turns the complete sum into the result, at the root.
+func (r *Round[S]) finish(sum S) ([]Message, error) {
+	result, err := guard(func() ([]byte, error) { return r.rules.Finish(sum) })
+	if err == nil && len(result) > r.rules.MaxBody {
+		err = fmt.Errorf("result of %d bytes, want at most %d", len(result), r.rules.MaxBody)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finishing %v: %w", r.label, err)
+	}
+	r.up = true
+	if !r.cfg.Result {
+		return nil, nil
+	}
+	p := newPayload(result)
+	r.result = &p
+	return r.emit(LegResult, p, r.children...), nil
+}
+
+// takeResult accepts the result and passes it on. After a restart it may come
+// before the children's shares. They are still added when they come, for a parent
+// that restarts later.
+func (r *Round[S]) takeResult(msg Message) ([]Message, error) {
+	if err := r.checkDigest(msg); err != nil {
+		return nil, err
+	}
+	if err := guardErr(func() error { return r.rules.Accept(msg.Body) }); err != nil {
+		return nil, r.refuse(msg, "body", fmt.Errorf("%w: %w", ErrMalformed, err))
+	}
+	r.accepted[source{LegResult, msg.From}] = msg.Sum
+	p := newPayload(msg.Body)
+	r.result = &p
+	return r.emit(LegResult, p, r.children...), nil
+}
+
+// answer returns what the sender of a repeated message may have lost. It ends:
+// a repeated result has no answer.
+func (r *Round[S]) answer(msg Message) []Message {
+	switch {
+	case msg.Leg == LegInput && r.up:
+		i := slices.IndexFunc(r.sent, func(m Message) bool { return m.Leg == LegShare })
+		return []Message{r.sent[i]}
+	case msg.Leg == LegShare && r.result != nil:
+		return []Message{r.message(LegResult, *r.result, msg.From)}
+	}
+	return nil
+}
+
+// emit returns one message with p for each peer, and remembers it for Start.
+func (r *Round[S]) emit(leg Leg, p payload, to ...PartyID) []Message {
+	out := make([]Message, 0, len(to)+1)
+	for _, peer := range to {
+		out = append(out, r.message(leg, p, peer))
+	}
+	r.sent = append(r.sent, out...)
+	return out
+}
+
+func (r *Round[S]) message(leg Leg, p payload, to PartyID) Message {
+	m := Message{From: r.cfg.Self, To: to, Point: r.cfg.Point, Leg: leg, Digest: r.label.Digest, Body: p.body}
+	m.Sum = m.checksum(p.hash)
+	return m
+}
+
+// stop passes out on if err is nil and keeps err for ever otherwise, unless it
+// concerns one message only.
+func (r *Round[S]) stop(out []Message, err error) ([]Message, error) {
+	if err != nil {
+		r.fatal = fmt.Errorf("protocols: party %d: %w", r.cfg.Self, err)
+		return nil, r.fatal
+	}
+	return out, nil
+}
+
+func (r *Round[S]) refuse(msg Message, field string, err error) error {
+	return &MessageError{Peer: msg.From, Point: r.cfg.Point, Field: field, Err: err}
+}
+
+// guardErr is guard for functions without a value.
+func guardErr(f func() error) error {
+	_, err := guard(func() (struct{}, error) { return struct{}{}, f() })
+	return err
+}

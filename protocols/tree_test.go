@@ -1,0 +1,106 @@
+package protocols_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/nereid-mhe/nereid/protocols"
+)
+
+func TestNewTreeRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		parties, fanout int
+		want            string
+	}{
+		{"nobody", 0, 2, "at least 2 parties"},
+		{"one party", 1, 2, "a study needs at least 2 parties, not 1"},
+		{"negative parties", -3, 2, "at least 2 parties"},
+		{"too many", 65536, 2, "at most 65535"},
+		{"fan-out 0", 2, 0, "fan-out 0"},
+		{"negative fan-out", 5, -1, "fan-out -1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tree, err := protocols.NewTree(tt.parties, tt.fanout)
+			require.ErrorContains(t, err, tt.want)
+			require.Zero(t, tree)
+		})
+	}
+}
+
+func TestTreeShapes(t *testing.T) {
+	const maxInt = int(^uint(0) >> 1)
+	for _, tt := range []struct {
+		name            string
+		parties, fanout int
+		depth           int
+		children        []protocols.PartyID // of the root
+	}{
+		{"pair", 2, 1, 1, []protocols.PartyID{1}},
+		{"chain", 4, 1, 3, []protocols.PartyID{1}},
+		{"binary", 7, 2, 2, []protocols.PartyID{1, 2}},
+		{"binary and one", 8, 2, 3, []protocols.PartyID{1, 2}},
+		{"star", 4, 3, 1, []protocols.PartyID{1, 2, 3}},
+		{"huge fan-out", 4, maxInt, 1, []protocols.PartyID{1, 2, 3}},
+		{"largest", 65535, 2, 15, []protocols.PartyID{1, 2}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tree, err := protocols.NewTree(tt.parties, tt.fanout)
+			require.NoError(t, err)
+			require.Equal(t, tt.depth, tree.Depth())
+			require.Equal(t, tt.children, tree.Children(tree.Root()))
+			require.Equal(t, tt.parties, tree.Parties())
+			require.Len(t, tree.Members(), tt.parties)
+		})
+	}
+}
+
+// Children and Parent are inverse, every party but the root has one parent with a
+// smaller number, and the longest way up is Depth.
+func TestTreeIsATree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tree, err := protocols.NewTree(rapid.IntRange(2, 300).Draw(t, "parties"), rapid.IntRange(1, 400).Draw(t, "fanout"))
+		require.NoError(t, err)
+		seen := map[protocols.PartyID]bool{tree.Root(): true}
+		deepest := 0
+		for _, p := range tree.Members() {
+			for _, c := range tree.Children(p) {
+				require.False(t, seen[c])
+				seen[c] = true
+				up, ok := tree.Parent(c)
+				require.True(t, ok)
+				require.Equal(t, p, up)
+				require.Less(t, up, c)
+			}
+			d := 0
+			for q, ok := tree.Parent(p); ok; q, ok = tree.Parent(q) {
+				d++
+			}
+			deepest = max(deepest, d)
+		}
+		require.Len(t, seen, tree.Parties())
+		require.Equal(t, deepest, tree.Depth())
+		_, ok := tree.Parent(tree.Root())
+		require.False(t, ok)
+	})
+}
+
+func TestTreeOutside(t *testing.T) {
+	for _, tree := range []protocols.Tree{{}, must(protocols.NewTree(3, 2))} {
+		p := protocols.PartyID(tree.Parties())
+		require.False(t, tree.Contains(p))
+		require.Empty(t, tree.Children(p))
+		_, ok := tree.Parent(p)
+		require.False(t, ok)
+	}
+	require.Zero(t, protocols.Tree{}.Depth())
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
