@@ -34,7 +34,6 @@ type querier struct {
 	enc  *mhe.Encoder
 	sk   mhe.SecretKey
 	key  *mhe.EncryptionKey
-	rows []int // of each query
 }
 
 // newQuerier makes a querier's key pair from its seed.

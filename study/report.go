@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nereid-mhe/nereid/nn"
-	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
 )
 
@@ -167,6 +166,3 @@ func outputs(w []float64, rows [][]float64) []float64 {
 	}
 	return z
 }
-
-// weightsOf reads the weights of a plan from slots.
-func weightsOf(d packing.Dot, slots []float64) []float64 { return d.Read(slots) }
