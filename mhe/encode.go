@@ -35,7 +35,7 @@ func NewEncoder(set params.Set) *Encoder {
 // Fourier transform and the NTT of every limb are of size p only.
 //
 // It returns an error wrapping [ErrShape] for a length that does not fit and for
-// values that are not finite.
+// values that are not finite, or not at the scale.
 func (e *Encoder) Encode(values []float64, scale *big.Float, basis rns.Basis) (rns.Poly, error) {
 	p := len(values)
 	if p < 8 || p > e.set.N() || p&(p-1) != 0 {
@@ -52,6 +52,11 @@ func (e *Encoder) Encode(values []float64, scale *big.Float, basis rns.Basis) (r
 		return nil, fmt.Errorf("mhe: encoding: %w", err)
 	}
 	f, _ := scale.Float64()
+	for _, c := range coeff {
+		if x := real(c) * f; math.IsNaN(x) || math.IsInf(x, 0) {
+			return nil, fmt.Errorf("%w: values too large to encode at scale 2^%.0f", ErrShape, log2(scale))
+		}
+	}
 	out := basis.New()
 	small := make([]uint64, p)
 	for j, s := range basis {

@@ -33,9 +33,10 @@ func (e *LevelError) Unwrap() error { return ErrLevel }
 // safe for concurrent use. Errors wrap [ErrLevel] or [ErrShape].
 type Evaluator interface {
 	// Dot returns z[s] = Σ_j w[j]·x[j,s], replicated along the features, for x
-	// in the clear or encrypted. It costs a level. The scale of z is that of w
-	// if x is in the clear.
-	Dot(d packing.Dot, w, x Tensor) (Tensor, error)
+	// in the clear or encrypted. It costs a level. For x in the clear the scale
+	// of z is 2^logScale, or that of w if logScale is 0; for x encrypted it is
+	// what the product's is, and logScale must be 0.
+	Dot(d packing.Dot, w, x Tensor, logScale int) (Tensor, error)
 
 	// Outer returns e[s]·x[j,s], the gradient of Dot with respect to w before
 	// the sum over samples, at scale 2^logScale, for x in the clear. It costs a
@@ -101,24 +102,49 @@ func (e engine) encrypted(op string, level int, t Tensor) error {
 // Dot implements [Evaluator]. The sum comes before the rescale, so that the
 // noise of key switching is divided by the top prime; the last division of the
 // sum takes that prime along.
-func (e engine) Dot(d packing.Dot, w, x Tensor) (Tensor, error) {
+func (e engine) Dot(d packing.Dot, w, x Tensor, logScale int) (Tensor, error) {
 	if err := e.encrypted("Dot", 1, w); err != nil {
 		return Tensor{}, err
 	}
 	if !x.plain {
+		if logScale != 0 {
+			return Tensor{}, fmt.Errorf("%w: Dot of two encrypted tensors cannot choose its scale", ErrShape)
+		}
 		return e.dotEncrypted(d, w, x)
 	}
-	prime := primeScale(e.set, w.level)
-	y, err := e.mulPlain(w, x, prime, false)
+	want := w.scale
+	if logScale != 0 {
+		want = Power(logScale)
+	}
+	y, err := e.landing("Dot", w, x, want, false)
 	if err != nil {
 		return Tensor{}, err
 	}
-	if y, err = e.sums(d.Sum, y, true); err != nil {
-		return Tensor{}, err
-	}
-	y.scale = w.scale // exactly: multiplied and divided by the same prime
-	return y, nil
+	y, err = e.sums(d.Sum, y, true)
+	y.scale = want
+	return y, err
 }
+
+// landing returns x·p with p encoded at the scale that brings the product to
+// scale want once it is rescaled.
+func (e engine) landing(op string, x, p Tensor, want *big.Float, rescale bool) (Tensor, error) {
+	if !p.plain {
+		return Tensor{}, fmt.Errorf("%w: %s wants data in the clear", ErrShape, op)
+	}
+	s := scaleQuo(scaleMul(want, primeScale(e.set, x.level)), x.scale)
+	if log2(s) < minPlainScale {
+		return Tensor{}, fmt.Errorf("%w: %s: data at scale 2^%.1f is too coarse to bring scale 2^%.1f to 2^%.1f", ErrShape, op, log2(s), x.LogScale(), log2(want))
+	}
+	y, err := e.mulPlain(x, p, s, rescale)
+	if rescale {
+		y.scale = want // exactly
+	}
+	return y, err
+}
+
+// minPlainScale is the least log2 of a scale at which data in the clear keeps
+// any precision worth computing with.
+const minPlainScale = 10
 
 func (e engine) dotEncrypted(d packing.Dot, w, x Tensor) (Tensor, error) {
 	if err := e.encrypted("Dot", 1, x); err != nil {
@@ -153,18 +179,7 @@ func (e engine) Outer(d packing.Dot, z, x Tensor, logScale int) (Tensor, error) 
 	if err := e.encrypted("Outer", 1, z); err != nil {
 		return Tensor{}, err
 	}
-	if !x.plain {
-		return Tensor{}, fmt.Errorf("%w: Outer wants data in the clear", ErrShape)
-	}
-	want := Power(logScale)
-	// z.scale·s/prime = want
-	s := scaleQuo(scaleMul(want, primeScale(e.set, z.level)), z.scale)
-	if log2(s) < 10 {
-		return Tensor{}, fmt.Errorf("%w: a factor of scale 2^%.1f is too coarse to bring scale 2^%.1f to 2^%d", ErrShape, log2(s), z.LogScale(), logScale)
-	}
-	y, err := e.mulPlain(z, x, s, true)
-	y.scale = want
-	return y, err
+	return e.landing("Outer", z, x, Power(logScale), true)
 }
 
 // Polynomial implements [Evaluator]. An odd polynomial is x·h(x²), and h is
@@ -257,16 +272,10 @@ func (e engine) AddScaled(x, c, y Tensor) (Tensor, error) {
 		return Tensor{}, err
 	}
 	y = e.atLevel(y, x.level+1)
-	// y.scale·s/prime = x.scale
-	s := scaleQuo(scaleMul(x.scale, primeScale(e.set, y.level)), y.scale)
-	if !c.plain {
-		return Tensor{}, fmt.Errorf("%w: AddScaled wants factors in the clear", ErrShape)
-	}
-	z, err := e.mulPlain(y, c, s, true)
+	z, err := e.landing("AddScaled", y, c, x.scale, true)
 	if err != nil {
 		return Tensor{}, err
 	}
-	z.scale = x.scale
 	return e.add(x, z, false)
 }
 

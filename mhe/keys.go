@@ -173,6 +173,9 @@ func (p KeyPlan) galoisShare(sk SecretKey, k int, common, private Source) ([]rns
 // must be the same stream as in Round1.
 func (p KeyPlan) Round2(sk SecretKey, sum1 Share, private Source, ephemeral io.Reader) (Share, error) {
 	set := sk.open().set
+	if err := p.Check(set); err != nil {
+		return nil, err
+	}
 	if want := len(p.Shape1(set)); len(sum1) != want {
 		return nil, fmt.Errorf("%w: %d polynomials from the first round of key generation, want %d", ErrShape, len(sum1), want)
 	}
@@ -199,7 +202,8 @@ func (p KeyPlan) Round2(sk SecretKey, sum1 Share, private Source, ephemeral io.R
 	return share, nil
 }
 
-// Finish makes the public keys from the sums of both rounds.
+// Finish makes the public keys from the sums of both rounds. The keys share the
+// memory of sum1.
 func (p KeyPlan) Finish(set params.Set, common Source, sum1, sum2 Share) (*PublicKeys, error) {
 	if err := p.Check(set); err != nil {
 		return nil, err
@@ -214,10 +218,14 @@ func (p KeyPlan) Finish(set params.Set, common Source, sum1, sum2 Share) (*Publi
 	}
 	keys := &PublicKeys{set: set, level: p.Level, enc: &EncryptionKey{set, sum1[0], a}, galois: map[int]*evalKey{}}
 	n, _ := digits(set, p.Level)
-	keys.relin = &evalKey{b: sum2, a: sum1[1+n : 1+2*n]}
+	keys.relin = &evalKey{}
 	for i := range n {
-		montgomery(basis, keys.relin.b[i])
-		montgomery(basis, keys.relin.a[i])
+		b, a := basis.New(), basis.New() // the sums stay as they are
+		copyLimbs(b, sum2[i])
+		copyLimbs(a, sum1[1+n+i])
+		montgomery(basis, b)
+		montgomery(basis, a)
+		keys.relin.b, keys.relin.a = append(keys.relin.b, b), append(keys.relin.a, a)
 	}
 	for r, k := range p.Rotations {
 		key := &evalKey{b: sum1[1+(2+r)*n : 1+(3+r)*n]}

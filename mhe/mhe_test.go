@@ -21,7 +21,7 @@ func TestEvaluatorMatchesClearTwin(t *testing.T) {
 	}
 	x := mhe.Plain(dot.Data(rows))
 	run := func(ev mhe.Evaluator, w mhe.Tensor) []mhe.Tensor {
-		z, err := ev.Dot(dot, w, x)
+		z, err := ev.Dot(dot, w, x, 0)
 		require.NoError(t, err)
 		p, err := ev.Polynomial([]float64{0.5, 0.15, 0, -0.0016}, z)
 		require.NoError(t, err)

@@ -14,13 +14,19 @@ type Dense struct {
 	// LogScale is log2 of the scale at which gradients leave, low enough for
 	// the masks of their refresh.
 	LogScale int
+	// OutScale is log2 of the scale of outputs for data in the clear: where the
+	// loss, whose leading coefficient goes into the scale, ends near the default.
+	OutScale int
 }
 
 var _ Layer = Dense{}
 
 // Forward implements [Layer], for x in the clear or encrypted.
 func (d Dense) Forward(ev mhe.Evaluator, w, x mhe.Tensor) (mhe.Tensor, error) {
-	return ev.Dot(d.Dot, w, x)
+	if x.Encrypted() {
+		return ev.Dot(d.Dot, w, x, 0)
+	}
+	return ev.Dot(d.Dot, w, x, d.OutScale)
 }
 
 // Backward implements [Layer], for x in the clear: dw[j,s] = dy[s]·x[j,s].

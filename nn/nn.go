@@ -57,8 +57,13 @@ type Loss interface {
 	Link(z float64) float64
 
 	// Range returns the interval [-b, b] on which the loss expects outputs, and
-	// a bound of |dL/dz| there for targets of absolute value at most maxTarget.
+	// a bound of |dL/dz| for outputs up to outputSlack·b and targets of absolute
+	// value at most maxTarget.
 	Range(maxTarget float64) (bound, gradient float64)
+
+	// OutScale returns log2 of the scale that outputs should have for the
+	// gradient to come at about 2^logScale, the size of the primes.
+	OutScale(logScale int) int
 
 	// hash returns what identifies the loss in a plan.
 	hash() string
@@ -100,7 +105,15 @@ func (Logistic) Link(z float64) float64 { return Sigmoid(z) }
 
 // Range implements [Loss].
 func (l Logistic) Range(maxTarget float64) (bound, gradient float64) {
-	return l.bound, max(approx.Max(l.coeffs, l.bound, 0), approx.Max(l.coeffs, l.bound, maxTarget))
+	reach := outputSlack * l.bound
+	return l.bound, max(approx.Max(l.coeffs, reach, 0), approx.Max(l.coeffs, reach, maxTarget))
+}
+
+// OutScale implements [Loss]. Evaluating c·z^d + … from scale 2^o gives about
+// 2^(d·o - (d-1)·logScale)/|c|, the constant c being part of the scale.
+func (l Logistic) OutScale(logScale int) int {
+	d := len(l.coeffs) - 1
+	return logScale + int(math.Round(math.Log2(math.Abs(l.coeffs[d]))/float64(d)))
 }
 
 func (l Logistic) hash() string { return fmt.Sprintf("logistic %x %x", l.coeffs, l.bound) }
@@ -121,8 +134,11 @@ func (Squared) Link(z float64) float64 { return z }
 
 // Range implements [Loss].
 func (l Squared) Range(maxTarget float64) (bound, gradient float64) {
-	return l.Bound, l.Bound + maxTarget
+	return l.Bound, outputSlack*l.Bound + maxTarget
 }
+
+// OutScale implements [Loss].
+func (Squared) OutScale(logScale int) int { return logScale }
 
 func (l Squared) hash() string { return fmt.Sprintf("squared %x", l.Bound) }
 

@@ -74,17 +74,29 @@ type Plan struct {
 	// shares are smallest.
 	PredictLevel int
 
-	// Expected errors of slots, as standard deviations: of a weight after all
-	// steps, and of a model output that a querier is given, before flooding.
-	WeightErr, OutputErr float64
-	OutputScale          *big.Float
+	// Expected errors, as standard deviations: of a weight after all steps, and
+	// of a model output before flooding. OpenedErr is the root mean square over
+	// all slots of a full query's answer, which is what flooding must hide.
+	WeightErr, OutputErr, OpenedErr float64
+	OutputScale                     *big.Float
 
 	Count mhe.Counts // operations of one party in one step
 }
 
-// outputSlack is the head room, as a factor, of outputs beyond their interval
-// before the gradient outgrows the masks.
+// outputSlack is how far beyond their interval outputs may go, as a factor: the
+// masks are made for it, and the clear twin stops there.
 const outputSlack = 2
+
+// gradientBound bounds a slot of the summed gradient: every party's row at its
+// worst, and the weight decay of weights up to largeWeight.
+func (m Model) gradientBound(block int) float64 {
+	_, grad := m.Loss.Range(m.MaxTarget)
+	return float64(len(m.Batch))*grad*m.MaxFeature + m.SGD.L2*float64(m.rows())/float64(block)*largeWeight
+}
+
+// Weights are taken to be about typicalWeight in estimates of errors, and at
+// most largeWeight in bounds: features are standardised.
+const typicalWeight, largeWeight = 0.5, 8
 
 // Compile plans m on set by running one step and one prediction on a
 // [mhe.Trace]. Errors wrap [ErrModel], [packing.ErrShape] or [mhe.ErrLevel].
@@ -103,16 +115,19 @@ func Compile(set params.Set, m Model) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("%w: %w", ErrModel, err)
 	}
-	p := Plan{Set: set, Model: m, Update: dot.Layout.BlockSum(m.SGD.Rate / float64(m.rows()))}
-	_, grad := m.Loss.Range(m.MaxTarget)
-	bound := float64(len(m.Batch)) * outputSlack * grad * m.MaxFeature
-	p.Dense = Dense{dot, min(set.LogMessage()-int(math.Ceil(math.Log2(bound))), set.LogScale())}
+	p := Plan{Set: set, Model: m, Update: dot.Update(m.SGD.Rate / float64(m.rows()))}
+	bound := m.gradientBound(dot.Layout.Axes[1].Size)
+	p.Dense = Dense{
+		Dot:      dot,
+		LogScale: min(set.LogMessage()-int(math.Ceil(math.Log2(bound))), set.LogScale()),
+		OutScale: m.Loss.OutScale(set.LogScale()),
+	}
 	return p, p.trace()
 }
 
 // trace fills in what a run on estimates shows.
 func (p *Plan) trace() error {
-	w := mhe.Range{Max: typicalWeight * 8, RMS: typicalWeight, Err: mhe.NewNoise(p.Set).Rescale(mhe.Power(p.Set.LogScale()))}
+	w := mhe.Range{Max: largeWeight, RMS: typicalWeight, Err: mhe.NewNoise(p.Set).Rescale(mhe.Power(p.Set.LogScale()))}
 	for range 2 { // once for the error of a step, once more with that error in the weights
 		tr, ev := mhe.NewTrace(p.Set)
 		g, err := p.traceStep(traced{ev, p.Model}, w)
@@ -127,18 +142,13 @@ func (p *Plan) trace() error {
 		step := r.Range(g.Range())
 		p.WeightErr = step.Err * math.Sqrt(p.Model.SGD.accumulated(p.Model.Steps))
 		w.Err = p.WeightErr
-		out, err := p.tracePredict(traced{ev, p.Model}, w)
-		if err != nil {
+		if err := p.tracePredict(traced{ev, p.Model}, w); err != nil {
 			return err
 		}
 		p.Keys, p.PredictLevel = tr.Keys(), 0
-		p.OutputErr, p.OutputScale = out.Range().Err, out.Scale()
 	}
 	return nil
 }
-
-// typicalWeight is the size of weights that estimates assume.
-const typicalWeight = 0.5
 
 func (p *Plan) traceStep(ev mhe.Evaluator, w mhe.Range) (mhe.Tensor, error) {
 	x := mhe.Unknown(p.dataRange())
@@ -156,11 +166,21 @@ func (p *Plan) traceStep(ev mhe.Evaluator, w mhe.Range) (mhe.Tensor, error) {
 	return mhe.TracedTensor(r, g.Level(), g.Scale()), nil
 }
 
-func (p *Plan) tracePredict(ev mhe.Evaluator, w mhe.Range) (mhe.Tensor, error) {
+func (p *Plan) tracePredict(ev mhe.Evaluator, w mhe.Range) error {
 	top, scale := p.Set.MaxLevel(), mhe.Power(p.Set.LogScale())
 	x := p.dataRange()
 	x.Err = mhe.NewNoise(p.Set).Encrypt(scale)
-	return p.predict(ev, mhe.TracedTensor(w, top, scale), mhe.TracedTensor(x, top, scale), 1)
+	weights, query := mhe.TracedTensor(w, top, scale), mhe.TracedTensor(x, top, scale)
+	z, err := p.Dense.Forward(ev, weights, query)
+	if err != nil {
+		return err
+	}
+	out, err := p.predict(ev, weights, query, p.Queries())
+	if err != nil {
+		return err
+	}
+	p.OutputErr, p.OpenedErr, p.OutputScale = z.Range().Err, out.Range().Err, out.Scale()
+	return nil
 }
 
 // dataRange is the range of standardised data in its padded layout.
@@ -176,8 +196,8 @@ type traced struct {
 	m Model
 }
 
-func (t traced) Dot(d packing.Dot, w, x mhe.Tensor) (mhe.Tensor, error) {
-	z, err := t.Evaluator.Dot(d, w, x)
+func (t traced) Dot(d packing.Dot, w, x mhe.Tensor, logScale int) (mhe.Tensor, error) {
+	z, err := t.Evaluator.Dot(d, w, x, logScale)
 	if err != nil {
 		return z, err
 	}
@@ -252,7 +272,7 @@ func (p *Plan) Hash() [32]byte {
 	h, u := p.Set.Hash(), p.Update.Hash()
 	b := fmt.Appendf(nil, "nereid/plan/v1 %d %q %x %x %x %d %x %x %v %v %d", m.Features, m.Loss.hash(),
 		m.SGD.Rate, m.SGD.Decay, m.SGD.L2, m.Steps, m.MaxFeature, m.MaxTarget, m.Batch, p.Keys.Rotations, p.Keys.Level)
-	for _, v := range []int{p.GradLevel, p.PredictLevel, p.Dense.LogScale} {
+	for _, v := range []int{p.GradLevel, p.PredictLevel, p.Dense.LogScale, p.Dense.OutScale} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
 	}
 	return sha3.Sum256(append(append(b, h[:]...), u[:]...))

@@ -72,7 +72,7 @@ func Twin(p *Plan, parties []Data) (TwinResult, error) {
 			}
 		}
 		if res.MaxOutput = watch.max; !(watch.max <= outputSlack*bound) {
-			return res, fmt.Errorf("%w: an output of the clear twin reaches %.3g in step %d, beyond the interval [-%g, %g] of the loss: lower the learning rate (%g), widen the interval, or clip the features", ErrModel, watch.max, k+1, bound, bound, p.Model.SGD.Rate)
+			return res, fmt.Errorf("%w: an output of the clear twin reaches %.3g in step %d, beyond twice the interval [-%g, %g] of the loss: lower the learning rate (%g), widen the interval, or clip the features", ErrModel, watch.max, k+1, bound, bound, p.Model.SGD.Rate)
 		}
 		for s, u := range p.Update.Apply(sum) {
 			w[s] -= u
@@ -90,8 +90,8 @@ type outputs struct {
 }
 
 // Dot computes the model's outputs.
-func (o *outputs) Dot(d packing.Dot, w, x mhe.Tensor) (mhe.Tensor, error) {
-	z, err := o.Evaluator.Dot(d, w, x)
+func (o *outputs) Dot(d packing.Dot, w, x mhe.Tensor, logScale int) (mhe.Tensor, error) {
+	z, err := o.Evaluator.Dot(d, w, x, logScale)
 	for _, v := range z.Values() {
 		o.max = math.Max(o.max, math.Abs(v))
 	}

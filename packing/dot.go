@@ -31,8 +31,27 @@ func NewDot(features, batch, slots int) (Dot, error) {
 	return Dot{l, sum}, err
 }
 
-// Batch returns the largest batch that fits beside features features.
-func MaxBatch(features, slots int) int { return slots / ceilPower(features) }
+// Update returns the map from the products e[s]·x[j,s] to factor·g, replicated
+// as weights are: the sum over the batch and the mean over the repetitions of the
+// layout. The repetitions hold the same values with independent errors, which
+// their mean makes smaller.
+func (d Dot) Update(factor float64) Map {
+	var m Map
+	copies := d.Layout.Slots / d.Layout.Period()
+	for k := 1; k < copies; k *= 2 {
+		m.Steps = append(m.Steps, Step{Rotations: []int{0, k * d.Layout.Period()}})
+	}
+	return m.Then(d.Layout.BlockSum(factor / float64(copies)))
+}
+
+// MaxBatch returns the largest batch that fits beside features features, and 0
+// if none does.
+func MaxBatch(features, slots int) int {
+	if features < 1 || features > slots {
+		return 0
+	}
+	return slots / ceilPower(features)
+}
 
 // Weights returns one period of w replicated along the samples. The padding
 // samples carry the weights too: the data there is zero.

@@ -50,7 +50,10 @@ func NewLayout(slots int, axes ...Axis) (Layout, error) {
 	if !powerOfTwo(slots) {
 		return Layout{}, fmt.Errorf("%w: %d slots, want a power of two", ErrShape, slots)
 	}
-	l := Layout{slots, slices.Clone(axes)}
+	if len(axes) == 0 {
+		return Layout{}, fmt.Errorf("%w: a layout with no axes", ErrShape)
+	}
+	l, room := Layout{slots, slices.Clone(axes)}, slots
 	for i := range l.Axes {
 		a := &l.Axes[i]
 		if a.Len < 1 {
@@ -62,12 +65,13 @@ func NewLayout(slots int, axes ...Axis) (Layout, error) {
 		if !powerOfTwo(a.Size) || a.Size < a.Len {
 			return Layout{}, fmt.Errorf("%w: axis %q has size %d for %d elements, want a power of two that holds them", ErrShape, a.Name, a.Size, a.Len)
 		}
+		room /= a.Size // powers of two: 0 as soon as the axes do not fit
 		if slices.ContainsFunc(l.Axes[:i], func(b Axis) bool { return b.Name == a.Name }) {
 			return Layout{}, fmt.Errorf("%w: two axes are called %q", ErrShape, a.Name)
 		}
 	}
-	if p := l.Period(); p > slots {
-		return Layout{}, fmt.Errorf("%w: %v needs %d slots, a ciphertext has %d", ErrShape, axes, p, slots)
+	if room == 0 {
+		return Layout{}, fmt.Errorf("%w: %v needs more than the %d slots of a ciphertext", ErrShape, l.Axes, slots)
 	}
 	return l, nil
 }

@@ -75,16 +75,16 @@ func word(s *protocols.Stream) uint64 {
 func ExampleJournal() {
 	j := protocols.NewMemoryJournal()
 	l := protocols.Label{Point: protocols.Point{Protocol: "refresh", Step: 7, Place: "layer1"}, Digest: [32]byte{1}}
-	make := func() ([]byte, error) {
+	gen := func() ([]byte, error) {
 		fmt.Println("making a share")
 		return []byte("h"), nil
 	}
 	for range 2 {
-		share, err := j.Share(l, make)
+		share, err := j.Share(l, gen)
 		fmt.Printf("%s %v\n", share, err)
 	}
 	l.Digest = [32]byte{2}
-	_, err := j.Share(l, make)
+	_, err := j.Share(l, gen)
 	fmt.Println(errors.Is(err, protocols.ErrBound), err)
 	// Output:
 	// making a share

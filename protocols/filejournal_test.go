@@ -182,10 +182,8 @@ func TestFileJournalFindsDamage(t *testing.T) {
 	require.NoError(t, j.Close())
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
-	point, points, pieces := l.Point.Hash(), []byte("points"), []byte("pieces")
+	point, otherPoint, points, pieces := l.Point.Hash(), other.Point.Hash(), []byte("points"), []byte("pieces")
 	piece := func(i byte) []byte { return append(point[:len(point):len(point)], 0, 0, 0, i) }
-	otherPoint := other.Point.Hash()
-
 	for _, tt := range []struct {
 		name   string
 		damage func(tx *bolt.Tx) error

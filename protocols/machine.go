@@ -54,7 +54,8 @@ func (e *MessageError) Unwrap() error { return e.Err }
 // Rules are the local functions that make a [Round] a particular protocol: key
 // generation, gradient sum, refresh, key switching and decryption differ in
 // nothing else. They are called from the goroutine that calls the machine and
-// may panic, which counts as an error. An S is used by one round only.
+// may panic, which counts as an error. An S is used by one round only. Bytes that
+// the functions get may be kept and must not be changed.
 type Rules[S any] struct {
 	// Open checks the round's public input and takes it, before any share
 	// exists. It keeps nothing of an input that it refuses. Nil takes every
@@ -73,8 +74,8 @@ type Rules[S any] struct {
 	// Encode returns the bytes of a share or sum. Equal sums have equal bytes.
 	Encode func(S) ([]byte, error)
 
-	// Decode checks bytes from a peer completely: sizes, ring, level, range. It
-	// does not change b, and the share has no memory in common with b.
+	// Decode checks bytes from a peer completely: sizes, ring, level, range. The
+	// share has no memory in common with b, because Add may write to it.
 	Decode func(b []byte) (S, error)
 
 	// Finish turns the sum into the result that goes down, at the root only. It

@@ -55,15 +55,6 @@ type query struct {
 	rows    []int // of each tensor
 }
 
-// values returns the outputs that a query asks for.
-func (q query) values() int {
-	n := 0
-	for _, r := range q.rows {
-		n += r
-	}
-	return n
-}
-
 // encrypt packs rows into as few ciphertexts under the collective key as hold
 // them, for the given part of the querier's queries.
 func (q *querier) encrypt(collective *mhe.EncryptionKey, rows [][]float64, seed protocols.Seed, part int) (query, error) {
@@ -99,11 +90,10 @@ func (q *querier) outputs(answers []mhe.Tensor, rows []int) ([]float64, error) {
 }
 
 // opening returns the key switch of count ciphertexts of answers. Its flooding
-// hides the error that the plan expects in an output, over all openings that the
-// policy allows: as many ciphertexts as hold limit rows one by one could each be
-// asked for.
+// hides the error that the plan expects in them, over all the ciphertexts that
+// the policy lets the querier have opened.
 func (t *terms) opening(count, limit int) (mhe.Opening, error) {
-	sigma, err := mhe.NewNoise(t.plan.Set).Flooding(t.plan.OutputErr, t.plan.OutputScale, limit, t.cfg.Flooding)
+	sigma, err := mhe.NewNoise(t.plan.Set).Flooding(t.plan.OpenedErr, t.plan.OutputScale, limit, t.cfg.Flooding)
 	return mhe.Opening{Set: t.plan.Set, Level: t.plan.PredictLevel, Count: count, Sigma: sigma}, err
 }
 
@@ -137,8 +127,9 @@ func (q query) encode(set params.Set) ([]byte, error) {
 // errQuery is wrapped by errors about a query that does not decode.
 var errQuery = errors.New("study: malformed query")
 
-// decodeQuery reads a query of at most limit rows and what follows it.
-func decodeQuery(set params.Set, b []byte, limit int) (q query, rest []byte, err error) {
+// decodeQuery reads a query of at most limit ciphertexts of at most rows rows, and
+// what follows it.
+func decodeQuery(set params.Set, b []byte, limit, rows int) (q query, rest []byte, err error) {
 	take := func(n int, what string) []byte {
 		if err == nil && (n < 0 || n > len(b)) {
 			err = fmt.Errorf("%w: %d bytes left for the %s, want %d", errQuery, len(b), what, n)
@@ -161,7 +152,7 @@ func decodeQuery(set params.Set, b []byte, limit int) (q query, rest []byte, err
 	}
 	count := number("number of ciphertexts")
 	if err == nil && (count < 1 || count > limit) {
-		err = fmt.Errorf("%w: %d ciphertexts for at most %d rows", errQuery, count, limit)
+		err = fmt.Errorf("%w: %d ciphertexts, want 1 to %d", errQuery, count, limit)
 	}
 	if err != nil {
 		return q, nil, err
@@ -169,8 +160,8 @@ func decodeQuery(set params.Set, b []byte, limit int) (q query, rest []byte, err
 	for range count {
 		q.rows = append(q.rows, number("rows of a ciphertext"))
 	}
-	if err == nil && (slices.Min(q.rows) < 1 || slices.Max(q.rows) > limit || q.values() > limit) {
-		err = fmt.Errorf("%w: rows %v, want at most %d in all", errQuery, q.rows, limit)
+	if err == nil && (slices.Min(q.rows) < 1 || slices.Max(q.rows) > rows) {
+		err = fmt.Errorf("%w: rows %v, want 1 to %d each", errQuery, q.rows, rows)
 	}
 	if f := take(mhe.EncryptionKeySize(set), "key"); f != nil {
 		q.key, err = mhe.DecodeEncryptionKey(set, f)
@@ -201,7 +192,7 @@ type switching struct {
 	*party
 	w       mhe.Tensor
 	o       mhe.Opening
-	limit   int // rows that a query may have
+	limit   int // ciphertexts that the policy lets the querier have opened
 	q       query
 	outputs []mhe.Tensor
 }
@@ -267,7 +258,7 @@ func (s *switching) ask(q query) ([]byte, error) {
 
 // open checks a query and that its answers are the model's.
 func (s *switching) open(b []byte) error {
-	q, rest, err := decodeQuery(s.plan.Set, b, s.limit)
+	q, rest, err := decodeQuery(s.plan.Set, b, s.limit, s.plan.Queries())
 	if err != nil {
 		return err
 	}
@@ -290,7 +281,7 @@ func (s *switching) open(b []byte) error {
 
 // share makes the party's share of the key switch, if its ledger allows it.
 func (s *switching) share(l protocols.Label) (mhe.Share, error) {
-	if err := s.ledger.Spend(l, s.q.name, s.q.values()); err != nil {
+	if err := s.ledger.Spend(l, s.q.name, len(s.q.rows)); err != nil {
 		return nil, err
 	}
 	var c1 []rns.Poly

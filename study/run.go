@@ -192,7 +192,7 @@ func (s *simulation) makeParties(log *slog.Logger) error {
 	for _, id := range s.tree.Members() {
 		p := &party{
 			terms: s.terms, id: id, seed: protocols.GenerateSeed(), journal: protocols.NewMemoryJournal(),
-			ledger: protocols.NewLedger(map[string]int{querierName: s.test.Rows()}), log: log.With("party", id),
+			ledger: protocols.NewLedger(map[string]int{querierName: s.limit()}), log: log.With("party", id),
 			enc: enc, refresh: refresh, hub: hub, cores: cores, made: made,
 			spent: map[string]time.Duration{}, sent: map[string]int64{},
 		}
@@ -204,6 +204,9 @@ func (s *simulation) makeParties(log *slog.Logger) error {
 	}
 	return nil
 }
+
+// limit is the study's policy: the ciphertexts that hold the test rows.
+func (s *simulation) limit() int { return (s.test.Rows() + s.plan.Queries() - 1) / s.plan.Queries() }
 
 // querierName is the querier of a simulated study.
 const querierName = "querier"
@@ -313,7 +316,7 @@ func (s *simulation) predict(ctx context.Context) error {
 		}
 		var answers []mhe.Tensor
 		err = s.all(ctx, func(ctx context.Context, p *party) error {
-			a, err := p.predict(ctx, p.weights, ask, part, s.test.Rows())
+			a, err := p.predict(ctx, p.weights, ask, part, s.limit())
 			if p.isRoot() {
 				answers = a
 			}
@@ -405,7 +408,7 @@ func (s *simulation) compare(r *Report, weights []float64) {
 		r.Accuracy, r.RMSE = nil, a
 	}
 	r.MaxWeightDiff = maxDiff(weights, s.twin.Weights)
-	o, err := s.opening(1, len(s.query))
+	o, err := s.opening(1, s.limit())
 	plan := math.NaN()
 	if err == nil {
 		plan = mhe.NewNoise(s.plan.Set).Opened(s.plan.OutputErr, o.Sigma, s.plan.OutputScale)

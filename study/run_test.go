@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"math"
 	"os"
 	"testing"
@@ -188,21 +189,25 @@ func TestRunOnRealData(t *testing.T) {
 
 // Four organisations train a logistic regression on rows that none of them
 // shows another. The toy ring makes the example fast AND INSECURE.
-func ExampleRun() {
+func Example() {
 	table, err := dataset.Synthetic(dataset.SyntheticConfig{Rows: 400, Features: 8, Seed: 3})
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	c := study.Default()
-	c.Parties, c.Epochs, c.Insecure = 4, 10, true
-	r, err := study.Run(context.Background(), c, table, nil, nil)
+
+	config := study.Default()
+	config.Parties = 4
+	config.Epochs = 10
+	config.Insecure = true // without this line: 128-bit parameters
+
+	report, err := study.Run(context.Background(), config, table, nil, nil)
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	fmt.Println("as good as in the clear:", math.Abs(r.Accuracy.Encrypted-r.Accuracy.ClearTwin) < 0.01)
-	for _, o := range r.Openings {
+
+	difference := report.Accuracy.Encrypted - report.Accuracy.ClearTwin
+	fmt.Println("as good as in the clear:", math.Abs(difference) < 0.01)
+	for _, o := range report.Openings {
 		fmt.Printf("opened to %s: %d values\n", o.To, o.Values)
 	}
 	// Output:

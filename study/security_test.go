@@ -214,14 +214,14 @@ func TestPartiesRefuseOtherOpenings(t *testing.T) {
 		require.Error(t, check.open(input[:cut]), "cut at %d", cut)
 	}
 	require.Error(t, check.open(append(input[:len(input):len(input)], 0)))
-	require.ErrorIs(t, (&switching{party: leaf, w: w, o: o, limit: 2}).open(input), errQuery, "beyond the policy")
+	require.ErrorIs(t, (&switching{party: leaf, w: w, o: o}).open(input), errQuery, "beyond the policy")
 }
 
 // Each party's own ledger limits what a querier is given.
 func TestLedgerLimitsOpenings(t *testing.T) {
 	s := prepared(t, 3)
 	leaf := s.parties[1]
-	sw := &switching{party: leaf, q: query{name: querierName, rows: []int{s.test.Rows() + 1}}}
+	sw := &switching{party: leaf, q: query{name: querierName, rows: make([]int, s.limit()+1)}}
 	_, err := sw.share(protocols.Label{Point: s.point("switch", 0, querierName)})
 	var budget *protocols.BudgetError
 	require.ErrorAs(t, err, &budget)
@@ -288,7 +288,7 @@ func FuzzDecodeQuery(f *testing.F) {
 	f.Add([]byte{3, 'a', 'b', 'c', 0, 0, 0, 1, 0, 0, 0, 9})
 	f.Add([]byte{0, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		q, rest, err := decodeQuery(set, b, 100)
+		q, rest, err := decodeQuery(set, b, 3, 100)
 		if err != nil {
 			return
 		}

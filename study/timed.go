@@ -19,8 +19,8 @@ func (t timed) run(f func() (mhe.Tensor, error)) (out mhe.Tensor, err error) {
 	return out, err
 }
 
-func (t timed) Dot(d packing.Dot, w, x mhe.Tensor) (mhe.Tensor, error) {
-	return t.run(func() (mhe.Tensor, error) { return t.ev.Dot(d, w, x) })
+func (t timed) Dot(d packing.Dot, w, x mhe.Tensor, logScale int) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.Dot(d, w, x, logScale) })
 }
 
 func (t timed) Outer(d packing.Dot, e, x mhe.Tensor, logScale int) (mhe.Tensor, error) {

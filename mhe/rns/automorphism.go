@@ -19,6 +19,9 @@ func NewAutomorphism(n int, nthRoot, g uint64) (Automorphism, error) {
 	}
 	a := make(Automorphism, n)
 	for i, x := range index {
+		if x >= uint64(n) {
+			return nil, fmt.Errorf("rns: Galois element %d of order %d does not permute %d residues", g, nthRoot, n)
+		}
 		a[i] = uint32(x)
 	}
 	return a, nil

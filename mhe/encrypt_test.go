@@ -1,0 +1,183 @@
+package mhe_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nereid-mhe/nereid/internal/testkit"
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/packing"
+)
+
+// What Encrypt encrypts, at any level and scale that hold it, all parties
+// decrypt: the secret key is the sum of their shares.
+func TestEncryptEveryLevel(t *testing.T) {
+	set := testkit.Toy(t, 3)
+	w := world(t, set)
+	for level := range set.MaxLevel() + 1 {
+		for _, logScale := range []int{30, 45} {
+			for _, period := range []int{8, 64, set.N()} {
+				v := testkit.Random(period, uint64(level))
+				x, err := w.Keys.Encryption().Encrypt(w.Encoder, v, level, mhe.Power(logScale), testkit.Source("x"))
+				require.NoError(t, err)
+				require.Equal(t, level, x.Level())
+				require.True(t, x.Encrypted())
+				require.InDelta(t, logScale, x.LogScale(), 1e-12)
+				require.Less(t, rms(w.Open(t, x, 3), v), 2*mhe.NewNoise(set).Encrypt(mhe.Power(logScale)))
+			}
+		}
+	}
+	for _, level := range []int{-1, set.MaxLevel() + 1} {
+		_, err := w.Keys.Encryption().Encrypt(w.Encoder, zeros, level, mhe.Power(40), testkit.Source("x"))
+		require.ErrorIs(t, err, mhe.ErrShape)
+	}
+	_, err := w.Keys.Encryption().Encrypt(w.Encoder, zeros[:3], 0, mhe.Power(40), testkit.Source("x"))
+	require.ErrorIs(t, err, mhe.ErrShape)
+}
+
+// Two encryptions of one value have nothing in common that a reader could see.
+func TestEncryptionsOfEqualValuesDiffer(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	w := world(t, set)
+	var xs []mhe.Tensor
+	for i := range 2 {
+		x, err := w.Keys.Encryption().Encrypt(w.Encoder, zeros, 6, mhe.Power(45), testkit.Source(fmt.Sprint(i)))
+		require.NoError(t, err)
+		xs = append(xs, x)
+	}
+	for i, p := range xs[0].Polys() {
+		requireFresh(t, p, xs[1].Polys()[i], "polynomial %d", i)
+	}
+}
+
+// trivial returns the ciphertext (scale·v, 0) that anybody can read.
+func trivial(t testing.TB, w testkit.World, v []float64, level int) mhe.Tensor {
+	t.Helper()
+	b := mhe.Basis(w.Set, level)
+	p, err := w.Encoder.Encode(v, mhe.Power(45), b)
+	require.NoError(t, err)
+	return mhe.NewEncrypted(p, b.New(), mhe.Power(45))
+}
+
+// Rerandomising changes every residue of both polynomials and keeps the value,
+// also of a ciphertext that was none: what a party computes of its data and of
+// weights that are still public zeros has c1 = 0.
+func TestRerandomise(t *testing.T) {
+	set := testkit.Toy(t, 3)
+	w := world(t, set)
+	key := w.Keys.Encryption()
+	v := testkit.Random(64, 1)
+	for name, x := range map[string]mhe.Tensor{"fresh": w.Encrypt(t, v, 4), "trivial": trivial(t, w, v, 4), "at the lowest level": trivial(t, w, v, 0)} {
+		t.Run(name, func(t *testing.T) {
+			before := [2][][]uint64{clone(x.Polys()[0]), clone(x.Polys()[1])}
+			y, err := key.Rerandomise(x, testkit.Source("one"))
+			require.NoError(t, err)
+			z, err := key.Rerandomise(x, testkit.Source("two"))
+			require.NoError(t, err)
+			zero := mhe.Basis(set, x.Level()).New()
+			for i := range 2 {
+				require.Equal(t, before[i], [][]uint64(x.Polys()[i]), "the argument is unchanged")
+				requireFresh(t, x.Polys()[i], y.Polys()[i], "polynomial %d, before and after", i)
+				requireFresh(t, y.Polys()[i], z.Polys()[i], "polynomial %d, twice", i)
+				requireFresh(t, zero, y.Polys()[i], "polynomial %d and zero", i)
+			}
+			require.Equal(t, x.Level(), y.Level())
+			require.Zero(t, x.Scale().Cmp(y.Scale()))
+			// both have the noise of an encryption at most twice
+			require.Less(t, rms(w.Open(t, y, 3), v), 2*mhe.NewNoise(set).Encrypt(x.Scale()))
+		})
+	}
+	_, err := key.Rerandomise(mhe.ClearTensor(v, 3, mhe.Power(45)), testkit.Source("x"))
+	require.ErrorIs(t, err, mhe.ErrShape)
+	_, err = key.Rerandomise(mhe.Plain(v), testkit.Source("x"))
+	require.ErrorIs(t, err, mhe.ErrShape)
+}
+
+// The gradient at public weights is what Rerandomise is for: without it, anybody
+// reads it.
+func TestGradientAtPublicWeightsIsReadable(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	w := world(t, set)
+	x := mhe.Plain(testkit.Random(64, 1))
+	d, err := packing.NewDot(1, 64, set.N())
+	require.NoError(t, err)
+	g, err := mhe.NewCKKS(w.Keys, 1).Dot(d, trivial(t, w, testkit.Random(64, 2), 6), x, 0)
+	require.NoError(t, err)
+	require.Equal(t, mhe.Basis(set, 5).New(), g.Polys()[1], "c1 = 0")
+	safe, err := w.Keys.Encryption().Rerandomise(g, testkit.Source("x"))
+	require.NoError(t, err)
+	requireFresh(t, g.Polys()[1], safe.Polys()[1], "c1")
+}
+
+// Dropping levels is exact, and only goes down.
+func TestDrop(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	w := world(t, set)
+	x := w.Encrypt(t, testkit.Random(64, 1), 4)
+	want := w.Open(t, x, 2)
+	for level := 4; level >= 0; level-- {
+		y, err := mhe.Drop(x, level)
+		require.NoError(t, err)
+		require.Equal(t, level, y.Level())
+		require.Zero(t, x.Scale().Cmp(y.Scale()))
+		require.InDeltaSlice(t, want, w.Open(t, y, 2), 1e-14, "the same integers, modulo less")
+	}
+	clear, err := mhe.Drop(mhe.ClearTensor(zeros, 4, mhe.Power(45)), 1)
+	require.NoError(t, err)
+	require.Equal(t, 1, clear.Level())
+	for _, level := range []int{-1, 5} {
+		_, err := mhe.Drop(x, level)
+		require.ErrorIs(t, err, mhe.ErrShape)
+	}
+	_, err = mhe.Drop(mhe.Plain(zeros), 0)
+	require.ErrorIs(t, err, mhe.ErrShape)
+}
+
+// A ciphertext is a share of a sum: it adds, encodes and decodes as shares do.
+func TestCiphertextsAreShares(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	w := world(t, set)
+	x, y := testkit.Random(64, 1), testkit.Random(64, 2)
+	shape := mhe.CipherShape(set, 3)
+	var sum mhe.Share
+	for _, v := range [][]float64{x, y} {
+		s, err := w.Encrypt(t, v, 3).Share()
+		require.NoError(t, err)
+		sum = testkit.Add(t, shape, sum, s)
+	}
+	got := w.Open(t, mhe.NewEncrypted(sum[0], sum[1], mhe.Power(45)), 2)
+	for i := range x {
+		require.InDelta(t, x[i]+y[i], got[i], 1e-8)
+	}
+	_, err := mhe.Plain(x).Share()
+	require.ErrorIs(t, err, mhe.ErrShape)
+}
+
+func TestTensorsSayWhatTheyAre(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	w := world(t, set)
+	v := []float64{3, -4, 0, 0, 0, 0, 0, 0}
+	plain := mhe.Plain(v)
+	require.Equal(t, -1, plain.Level())
+	require.False(t, plain.Encrypted())
+	require.Equal(t, v, plain.Values())
+	require.Equal(t, mhe.Range{Max: 4, RMS: math.Sqrt(25.0 / 8)}, plain.Range())
+	require.Nil(t, plain.Polys())
+	require.Equal(t, mhe.Range{}, mhe.Plain(nil).Range())
+
+	r := mhe.Range{Max: 2, RMS: 1, Err: 1e-3}
+	require.Equal(t, r, mhe.Unknown(r).Range())
+	require.False(t, mhe.Unknown(r).Encrypted())
+	traced := mhe.TracedTensor(r, 3, mhe.Power(40))
+	require.Equal(t, r, traced.Range())
+	require.Equal(t, 3, traced.Level())
+	require.True(t, traced.Encrypted())
+	require.InDelta(t, 40, traced.LogScale(), 0)
+
+	x := w.Encrypt(t, v, 2)
+	require.Len(t, x.Polys(), 2)
+	require.Nil(t, x.Values())
+}
