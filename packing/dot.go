@@ -19,11 +19,14 @@ type Dot struct {
 	Sum Map
 }
 
+// minPeriod is the shortest pattern that can be encoded at its own size.
+const minPeriod = 8
+
 // NewDot lays out features × batch elements in slots slots. The batch gets the
-// smallest power of two that holds it. It returns an error wrapping [ErrShape]
+// smallest power of two that holds it, and that makes 8 slots with the features. It returns an error wrapping [ErrShape]
 // if they do not fit; the remedy is a smaller batch.
 func NewDot(features, batch, slots int) (Dot, error) {
-	l, err := NewLayout(slots, Axis{Name: Feature, Len: features}, Axis{Name: Sample, Len: batch})
+	l, err := NewLayout(slots, Axis{Name: Feature, Len: features}, Axis{Name: Sample, Len: batch, Size: max(ceilPower(max(batch, 1)), minPeriod/ceilPower(max(features, 1)))})
 	if err != nil {
 		return Dot{}, fmt.Errorf("%d features × %d samples: %w", features, batch, err)
 	}

@@ -78,7 +78,7 @@ func (d driver) judge(err error) error {
 	switch {
 	case err == nil:
 	case errors.As(err, &refused):
-		d.log.WarnContext(d.ctx, "message refused", "party", refused.Peer, "label", refused.Point.String(), "field", refused.Field, "err", refused.Err)
+		d.log.WarnContext(d.ctx, "message refused", "peer", refused.Peer, "label", refused.Point.String(), "field", refused.Field, "err", refused.Err)
 		return nil
 	case errors.As(err, &bound):
 		d.log.ErrorContext(d.ctx, "security event: second input for one point, no share made", "label", bound.Point.String(), "err", err)
@@ -96,7 +96,7 @@ func (d driver) send(out []Message) (own []Message, err error) {
 		if err := d.net.Send(d.ctx, msg); err != nil {
 			return nil, fmt.Errorf("protocols: sending to party %d: %w", msg.To, err)
 		}
-		d.log.DebugContext(d.ctx, "sent", "party", msg.To, "leg", msg.Leg.String(), "bytes", len(msg.Body))
+		d.log.DebugContext(d.ctx, "sent", "peer", msg.To, "leg", msg.Leg.String(), "bytes", len(msg.Body))
 	}
 	return own, nil
 }
@@ -116,6 +116,6 @@ func (d driver) receive() ([]Message, error) {
 	case err != nil:
 		return nil, fmt.Errorf("protocols: receiving: %w", err)
 	}
-	d.log.DebugContext(d.ctx, "received", "party", msg.From, "leg", msg.Leg.String(), "bytes", len(msg.Body))
+	d.log.DebugContext(d.ctx, "received", "peer", msg.From, "leg", msg.Leg.String(), "bytes", len(msg.Body))
 	return d.m.Step(msg)
 }

@@ -116,7 +116,7 @@ func ExampleLedger() {
 	// Output:
 	// <nil>
 	// <nil>
-	// protocols: opening 2 values for "clinic": 2 of 3 are spent
-	// protocols: opening 1 values: the policy has no querier "press"
+	// protocols: opening 2 ciphertexts for "clinic": 2 of 3 are spent
+	// protocols: opening 1 ciphertexts: the policy has no querier "press"
 	// [{clinic 2 3}]
 }

@@ -99,6 +99,9 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 		return nil, err
 	}
 	s := &simulation{terms: t, tables: tables, test: test}
+	if err := s.checkPrecision(); err != nil {
+		return nil, err
+	}
 	scaler, err := train.Moments().Scaler(cfg.Clip)
 	if err != nil {
 		return nil, err
@@ -108,6 +111,31 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 	}
 	s.twin, err = nn.Twin(plan, s.local)
 	return s, err
+}
+
+// maxOutputNoise is the largest standard deviation of opened outputs, relative
+// to the size of what they decide, with which a study starts.
+const maxOutputNoise = 0.1
+
+// outputNoise returns the planned standard deviation of an opened output.
+func (s *simulation) outputNoise() (float64, error) {
+	o, err := s.opening(1, s.limit())
+	if err != nil {
+		return 0, err
+	}
+	return mhe.NewNoise(s.plan.Set).Opened(s.plan.OutputErr, o.Sigma, s.plan.OutputScale), nil
+}
+
+// checkPrecision refuses a study whose predictions would drown in flooding.
+func (s *simulation) checkPrecision() error {
+	noise, err := s.outputNoise()
+	if err != nil {
+		return err
+	}
+	if noise > maxOutputNoise*s.plan.Model.MaxTarget {
+		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, s.cfg.Flooding, s.limit(), noise, maxOutputNoise*s.plan.Model.MaxTarget)
+	}
+	return nil
 }
 
 // makePlan describes the model and compiles it.
@@ -385,13 +413,15 @@ func (s *simulation) report() (Report, error) {
 		r.Train += t.Rows()
 	}
 	r.Samples = r.Train + r.Test
-	s.compare(&r, weights)
+	if err := s.compare(&r, weights); err != nil {
+		return Report{}, err
+	}
 	s.times(&r)
 	return r, nil
 }
 
 // compare fills in accuracies and differences.
-func (s *simulation) compare(r *Report, weights []float64) {
+func (s *simulation) compare(r *Report, weights []float64) error {
 	score := func(z []float64) float64 { return nn.Accuracy(z, s.test.Y) }
 	if s.cfg.Regression {
 		score = func(z []float64) float64 { return rmse(z, s.test.Y) }
@@ -408,10 +438,9 @@ func (s *simulation) compare(r *Report, weights []float64) {
 		r.Accuracy, r.RMSE = nil, a
 	}
 	r.MaxWeightDiff = maxDiff(weights, s.twin.Weights)
-	o, err := s.opening(1, s.limit())
-	plan := math.NaN()
-	if err == nil {
-		plan = mhe.NewNoise(s.plan.Set).Opened(s.plan.OutputErr, o.Sigma, s.plan.OutputScale)
+	plan, err := s.outputNoise()
+	if err != nil {
+		return err
 	}
 	r.Verification = Verification{
 		Note:      "a simulation holds all shares and opens the weights to check them; separate parties cannot",
@@ -420,6 +449,7 @@ func (s *simulation) compare(r *Report, weights []float64) {
 		WeightErr:     rmse(weights, s.twin.Weights), WeightErrPlan: s.plan.WeightErr,
 		OutputNoise: rmse(s.opened, outputs(weights, s.query)), OutputNoisePlan: plan,
 	}
+	return nil
 }
 
 func rmse(x, y []float64) float64 {

@@ -114,6 +114,7 @@ func TestRunRefuses(t *testing.T) {
 		"rate 0":           {func(c *study.Config) { c.SGD.Rate = 0 }, "learning rate"},
 		"rate NaN":         {func(c *study.Config) { c.SGD.Rate = math.NaN() }, "learning rate"},
 		"weak flooding":    {func(c *study.Config) { c.Flooding = 20 }, "flooding"},
+		"strong flooding":  {func(c *study.Config) { c.Flooding = 60 }, "fewer bits of flooding"},
 		"diverging":        {func(c *study.Config) { c.SGD.Rate, c.Epochs = 50, 10 }, "lower the learning rate"},
 		"too many parties": {func(c *study.Config) { c.Parties = 99 }, "parties"},
 		"interval":         {func(c *study.Config) { c.Interval = math.Inf(1) }, "interval"},

@@ -68,7 +68,7 @@ type Link struct {
 // standardised features.
 func Default() Config {
 	return Config{
-		Name: "demo", Parties: 10, Fanout: 3, TestFraction: 0.2, Seed: 1,
+		Name: "demo", Parties: 10, Fanout: 3, TestFraction: 0.2, Seed: 2,
 		Degree: 3, Interval: 12, Clip: 8, SGD: nn.SGD{Rate: 1, L2: 0.03}, Epochs: 30,
 		Flooding: mhe.MinFlooding, Link: Link{Mbit: 1000, Latency: 20},
 	}
