@@ -134,7 +134,7 @@ func TestDriveLogsAndGoesOn(t *testing.T) {
 	}}
 	require.NoError(t, protocols.Drive(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), s.machine(1), net))
 	require.Equal(t, append(from(1, honest)[:2:2], from(1, honest)...), net.sent, "the forwarded input once more when idle, no reminder")
-	require.Contains(t, log.String(), "level=WARN msg=\"message refused\" party=4")
+	require.Contains(t, log.String(), "level=WARN msg=\"message refused\" peer=4")
 	require.Contains(t, log.String(), "field=sum")
 	require.Contains(t, log.String(), "field=encoding")
 	require.Contains(t, log.String(), "refresh@3/layer1/forward#0")

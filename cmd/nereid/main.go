@@ -1,0 +1,116 @@
+// Command nereid trains models on the data of several parties while the weights
+// stay encrypted from the first step to the last.
+//
+//	nereid demo      run a whole study with all its parties in one process
+//	nereid version   print the version and how the binary was built
+//
+// The command is thin: it reads flags and files, calls package study, and shows
+// progress and the report. Results go to stdout; progress, logs and errors go to
+// stderr. The exit codes below and the JSON form of the report are a contract.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitInternal    = 1   // a failure inside, such as a full disk or a bug
+	exitUsage       = 2   // an unknown command or flag, a bad flag value, an unwritable output
+	exitData        = 3   // the data cannot be read or used
+	exitRefused     = 4   // the study cannot be run with these settings
+	exitInterrupted = 130 // SIGINT or SIGTERM
+)
+
+const exitCodes = `Exit codes:
+  0    the study ran and the report is complete
+  1    a failure inside, such as a full disk
+  2    an unknown command or flag, a bad flag value, an output that cannot be written
+  3    the data cannot be read or used; the message names file, row, column and remedy
+  4    the study cannot be run with these settings
+  130  interrupted (SIGINT or SIGTERM); no report is written`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes the command line and returns the exit code. Errors are shown on
+// stderr, once.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil {
+		err = &failure{code: exitInterrupted, err: errInterrupted}
+	}
+	f := explain(err)
+	f.show(stderr, wantsJSON(args))
+	return f.code
+}
+
+// wantsJSON reports whether errors are to be shown as JSON. It looks at the
+// arguments as they are, because they may be what is wrong.
+func wantsJSON(args []string) bool {
+	for i, a := range args {
+		if a == "--format=json" || a == "--format" && slices.Equal(args[i+1:min(i+2, len(args))], []string{"json"}) {
+			return true
+		}
+	}
+	return false
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "nereid",
+		Short: "Train on the data of several parties with the weights encrypted throughout",
+		Long: `Nereid trains models on the data of several parties that may not share it. Every
+party keeps its rows; weights and gradients are encrypted under a key that no
+party holds, from the first step to the last.
+
+Start with "nereid demo": it runs a whole study in this process, on made-up data
+or on a file of yours, and prints what it achieved, cost and revealed.`,
+		SilenceErrors: true, // run shows them
+		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
+		Args:                       cobra.ArbitraryArgs, // RunE words what is wrong with them
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			remedy := `see "nereid --help" for the commands`
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				remedy = fmt.Sprintf("did you mean %q?", near[0])
+			}
+			return usageError(remedy, "unknown command %q", args[0])
+		},
+	}
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
+	root.AddCommand(newDemo(), newVersion())
+	return root
+}
+
+// noArgs refuses arguments that are no flags.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError(fmt.Sprintf("see %q", c.CommandPath()+" --help"), "unexpected argument %q", args[0])
+}

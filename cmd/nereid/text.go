@@ -1,0 +1,325 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/study"
+)
+
+// A text is a report as it is printed: sections of aligned lines, none over
+// helpWidth columns unless a file name is.
+type text struct {
+	bytes.Buffer
+	o *options
+	s source
+	r study.Report
+}
+
+// writeText prints a report for people.
+func writeText(b *bytes.Buffer, o *options, s source, r study.Report) {
+	t := &text{o: o, s: s, r: r}
+	t.head()
+	t.result()
+	t.cost()
+	t.crypto()
+	t.opened()
+	t.verification()
+	t.insecure()
+	t.WriteTo(b) // both in memory
+}
+
+func (t *text) line(format string, args ...any) {
+	fmt.Fprintf(t, format, args...)
+	t.WriteByte('\n')
+}
+
+// heading starts a section.
+func (t *text) heading(title string) { t.line("\n%s", title) }
+
+// fact prints an entry with its name in the left column and paragraphs beside it.
+func (t *text) fact(name string, paragraphs ...string) {
+	const left = 15
+	for _, p := range paragraphs {
+		for _, l := range wrap(p, helpWidth-left) {
+			t.line("  %-*s%s", left-2, name, l)
+			name = ""
+		}
+	}
+}
+
+// wrap breaks a paragraph into lines of at most width characters; longer words
+// are left whole.
+func wrap(p string, width int) []string {
+	var lines []string
+	for _, w := range strings.Fields(p) {
+		last := len(lines) - 1
+		if last >= 0 && utf8.RuneCountInString(lines[last])+1+utf8.RuneCountInString(w) <= width {
+			lines[last] += " " + w
+		} else {
+			lines = append(lines, w)
+		}
+	}
+	return lines
+}
+
+func (t *text) insecure() {
+	if t.r.Crypto.Insecure {
+		t.line("\n*** INSECURE: toy parameters (--insecure-toy). NOTHING IN THIS RUN WAS PROTECTED. ***")
+	}
+}
+
+func (t *text) head() {
+	model := "logistic regression"
+	if t.o.cfg.Regression {
+		model = "linear regression"
+	}
+	t.line("Nereid demo: %s of %d parties on encrypted weights", model, t.r.Parties)
+	t.insecure()
+	t.line("")
+	t.fact("Data", t.data(), fmt.Sprintf("%s to train on, dealt to %d parties %s; %s for the querier",
+		count(t.r.Train, "row"), t.r.Parties, t.partition(), count(t.r.Test, "test row")))
+	t.fact("Parties", fmt.Sprintf("%d in a tree of fan-out %d and depth %d", t.r.Parties, t.r.Fanout, t.r.Depth))
+	t.fact("Training", fmt.Sprintf("%s (%s), each with %s",
+		count(t.r.Iterations, "step"), count(t.o.cfg.Epochs, "epoch"), count(t.r.Refreshes, "collective refresh")),
+		t.loss(), t.descent())
+}
+
+func (t *text) data() string {
+	shape := fmt.Sprintf("%s, %s", count(t.r.Samples, "row"), count(t.r.Features, "feature"))
+	if t.s.name == "" {
+		return fmt.Sprintf("synthetic, seed %d: %s, labels drawn from a logistic model", t.o.cfg.Seed, shape)
+	}
+	if t.s.Dropped > 0 {
+		shape += fmt.Sprintf("; %s with missing values left out", count(t.s.Dropped, "row"))
+	}
+	if t.s.Imputed > 0 {
+		shape += fmt.Sprintf("; %s filled with the column's mean", count(t.s.Imputed, "missing value"))
+	}
+	return t.s.name + ": " + shape
+}
+
+func (t *text) partition() string {
+	switch p := t.o.cfg.Partition; p {
+	case "", dataset.PartitionEven:
+		return "evenly"
+	case dataset.PartitionSkewed:
+		return "unevenly (skewed)"
+	case dataset.PartitionLabel:
+		return "sorted by label"
+	default:
+		return fmt.Sprintf("sorted by %q", strings.TrimPrefix(string(p), "column:"))
+	}
+}
+
+func (t *text) descent() string {
+	c := t.o.cfg
+	s := fmt.Sprintf("learning rate %g", c.SGD.Rate)
+	if c.SGD.Decay > 0 {
+		s += fmt.Sprintf(", decay %g", c.SGD.Decay)
+	}
+	return s + fmt.Sprintf(", L2 %g; features cut at %g standard deviations", c.SGD.L2, c.Clip)
+}
+
+func (t *text) loss() string {
+	c := t.o.cfg
+	if c.Regression {
+		return fmt.Sprintf("squared error, outputs expected in [-%g, %g]", c.Interval, c.Interval)
+	}
+	return fmt.Sprintf("sigmoid as a polynomial of degree %d on [-%g, %g]", c.Degree, c.Interval, c.Interval)
+}
+
+// result is the table of models side by side.
+func (t *text) result() {
+	a, show, differ := t.r.Accuracy, percent, points
+	title := "ACCURACY"
+	if t.r.RMSE != nil {
+		a, show, differ, title = t.r.RMSE, rounded, relative, "ROOT MEAN SQUARED ERROR"
+	}
+	exact := "pooled rows in the clear, exact sigmoid"
+	if t.r.RMSE != nil {
+		exact = "pooled rows in the clear"
+	}
+	t.heading(fmt.Sprintf("%s ON THE %s", title, strings.ToUpper(count(t.r.Test, "test row"))))
+	t.line("  %-55s %8s", "encrypted training, predictions opened to the querier", show(a.Encrypted))
+	for _, m := range []struct {
+		what  string
+		value float64
+	}{
+		{"clear twin: the same steps and polynomials in the clear", a.ClearTwin},
+		{"exact: " + exact, a.Exact},
+		{fmt.Sprintf("local only: a party on its own rows, mean of %d", t.r.Parties), a.LocalOnly},
+	} {
+		t.line("  %-55s %8s   %s", m.what, show(m.value), differ(a.Encrypted, m.value))
+	}
+}
+
+// phaseNames are the phases of a study in order, as in package study.
+var phaseNames = []struct{ name, what string }{
+	{"setup", "collective keys, standardisation"},
+	{"map", "gradient on own rows"},
+	{"combine", "gradients added up the tree"},
+	{"reduce", "refresh and update of the weights"},
+	{"predict", "predictions for the querier"},
+}
+
+// cost are bytes and seconds.
+func (t *text) cost() {
+	r := t.r
+	t.heading("COST BY PHASE, WHOLE STUDY")
+	t.line("  %-46s %14s %18s", "", "bytes sent,", "compute,")
+	t.line("  %-46s %14s %18s", "", "busiest party", "mean of parties")
+	known := map[string]bool{}
+	row := func(name, what string) {
+		known[name] = true
+		t.line("  %-10s %-35s %14s %18s", name, what, size(r.Bytes.PartyPhase[name]), seconds(r.Seconds.PartyPhase[name]))
+	}
+	for _, p := range phaseNames {
+		row(p.name, p.what)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Seconds.PartyPhase)) {
+		if !known[name] {
+			row(name, "")
+		}
+	}
+	t.line("  %-10s %-35s %14s %18s", "one step", "(median of compute)", size(r.Bytes.IterationParty), seconds(r.Seconds.IterationPartyP50))
+
+	cores := t.o.cfg.Cores
+	if cores == 0 {
+		cores = runtime.GOMAXPROCS(0)
+	}
+	t.heading("TIME")
+	t.line("  in this process, %s, no network", count(cores, "core"))
+	t.line("    setup %s, predictions %s, whole study %s", seconds(r.Seconds.Setup), seconds(r.Seconds.Prediction), seconds(r.Seconds.Total))
+	t.line("  modelled with parties on separate hosts, %g Mbit/s and %g ms one way", t.o.cfg.Link.Mbit, t.o.cfg.Link.Latency)
+	t.line("    a step %s, all %s %s", seconds(r.Seconds.IterationWallModel), count(r.Iterations, "step"), seconds(r.Seconds.TrainingWallModel))
+}
+
+func (t *text) crypto() {
+	c := t.r.Crypto
+	t.heading("CRYPTOGRAPHY")
+	attacker := "classical"
+	if t.o.cfg.Quantum {
+		attacker = "quantum"
+	}
+	security := fmt.Sprintf("%d bits or more against %s attackers (ePrint 2024/463)", c.SecurityBits, attacker)
+	if c.Insecure {
+		security = "NONE: toy ring (--insecure-toy)"
+	}
+	t.fact("security", security)
+	t.fact("scheme", fmt.Sprintf("multiparty CKKS; it takes all %d parties to open anything", t.r.Parties))
+	t.fact("ring", fmt.Sprintf("degree 2^%d, modulus of %.0f bits with special primes, scale of %d bits", c.LogN, c.LogQP, c.LogScale))
+	t.fact("masks", fmt.Sprintf("%d bits in a refresh: %d more than what they hide", c.MaskBits, c.Lambda))
+	t.fact("flooding", fmt.Sprintf("%d bits of statistical security for every opened value", c.Flooding))
+	t.fact("keys", fmt.Sprintf("collective public key, relinearisation key and %s", count(c.GaloisKeys, "rotation key")))
+}
+
+func (t *text) opened() {
+	t.heading("OPENED, AND TO WHOM")
+	for _, o := range t.r.Openings {
+		t.fact(o.To, fmt.Sprintf("%s: %s; flooded at %d bits", count(o.Values, "value"), o.What, o.Flooding))
+	}
+	t.fact("nobody", "anything else: weights and gradients stayed encrypted, rows stayed with their owners")
+}
+
+func (t *text) verification() {
+	v := t.r.Verification
+	t.heading("VERIFICATION THAT NO REAL STUDY CAN DO")
+	t.line("  This process held the secrets of all parties, so it opened the weights and compared them with")
+	t.line("  the clear twin. Separate parties cannot; it is not among the openings above.")
+	t.line("")
+	t.line("  %-42s %10s   largest weight met %s", "largest difference of a weight", tiny(t.r.MaxWeightDiff), rounded(v.MaxWeight))
+	t.line("  %-42s %10s   planned %s", "error of weights, root mean square", tiny(v.WeightErr), tiny(v.WeightErrPlan))
+	t.line("  %-42s %10s   planned %s", "noise of opened outputs, with flooding", tiny(v.OutputNoise), tiny(v.OutputNoisePlan))
+	t.line("  %-42s %10s   largest output met %s, planned for %g", "largest difference of an output", tiny(v.MaxOutputDiff), rounded(v.MaxOutput), t.o.cfg.Interval)
+}
+
+// count returns a number with its noun.
+func count(n int, noun string) string {
+	switch {
+	case n == 1:
+		return "1 " + noun
+	case strings.HasSuffix(noun, "sh"):
+		return fmt.Sprintf("%d %ses", n, noun)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func percent(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }
+
+// points says how far accuracy x is above y.
+func points(x, y float64) string {
+	switch d := math.Round(1000*(x-y)) / 10; {
+	case d > 0:
+		return fmt.Sprintf("encrypted is %.1f points higher", d)
+	case d < 0:
+		return fmt.Sprintf("encrypted is %.1f points lower", -d)
+	}
+	return "equal"
+}
+
+// relative says how far error x is above y.
+func relative(x, y float64) string {
+	switch d := math.Round(1000*(x-y)/y) / 10; {
+	case d > 0:
+		return fmt.Sprintf("encrypted is %.1f %% higher", d)
+	case d < 0:
+		return fmt.Sprintf("encrypted is %.1f %% lower", -d)
+	}
+	return "equal"
+}
+
+// rounded returns x with three significant digits.
+func rounded(x float64) string { return fmt.Sprintf("%.3g", x) }
+
+// tiny returns x as a power of ten with two digits.
+func tiny(x float64) string { return fmt.Sprintf("%.1e", x) }
+
+// size returns bytes with a decimal unit, as networks count.
+func size(n int64) string {
+	x, unit := float64(n), "B"
+	for _, u := range []string{"kB", "MB", "GB", "TB"} {
+		if x < 999.5 {
+			break
+		}
+		x, unit = x/1000, u
+	}
+	if n == 0 {
+		return "-"
+	}
+	return significant(x) + " " + unit
+}
+
+// seconds returns a duration in the unit that suits it.
+func seconds(s float64) string {
+	switch {
+	case s < 0.0005:
+		return "< 1 ms"
+	case s < 0.9995:
+		return significant(1000*s) + " ms"
+	case s < 99.95:
+		return significant(s) + " s"
+	case s < 2*3600:
+		return fmt.Sprintf("%d min %02d s", int(s+0.5)/60, int(s+0.5)%60)
+	}
+	return fmt.Sprintf("%d h %02d min", int(s/60+0.5)/60, int(s/60+0.5)%60)
+}
+
+// significant returns x, which is below 1000, with three digits, and with fewer
+// if it is an integer of less.
+func significant(x float64) string {
+	switch {
+	case x < 9.995:
+		return fmt.Sprintf("%.2f", x)
+	case x < 99.95:
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.0f", x)
+}
