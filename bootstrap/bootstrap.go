@@ -73,7 +73,8 @@ type Refresh struct {
 
 	in, out rns.Basis // Q_ℓ and Q
 	work    rns.Basis // Q, followed by the special primes if the map has masks
-	lift    *rns.Lift // from in to the rest of work
+	low     rns.Basis // the mask primes, which hold the masked message
+	lift    *rns.Lift // from low to what work has above in
 	div     *rns.Divider
 	steps   []step
 	hash    [32]byte
@@ -101,7 +102,8 @@ func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
 		r.work = mhe.ExtendedBasis(set, cfg.Out)
 		r.div = rns.NewDivider(r.out, r.work[len(r.out):])
 	}
-	r.lift = rns.NewLift(r.in, r.work[len(r.in):])
+	r.low = mhe.Basis(set, set.MaskLevel())
+	r.lift = rns.NewLift(r.low, r.work[len(r.in):])
 	if err := r.prepare(enc); err != nil {
 		return nil, err
 	}
@@ -123,7 +125,10 @@ func check(set params.Set, cfg *Config) error {
 	case cfg.Map.Depth() == 0 && cfg.ScaleIn.Cmp(cfg.ScaleOut) != 0:
 		return fmt.Errorf("%w: a map without a mask cannot change the scale", mhe.ErrShape)
 	}
-	return cfg.Map.Check(set.N())
+	if err := cfg.Map.Check(set.N()); err != nil {
+		return fmt.Errorf("%w: %w", mhe.ErrShape, err)
+	}
+	return nil
 }
 
 // prepare makes the tables of the map. The product of the masks' scales is
@@ -388,12 +393,14 @@ func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) 
 // masked returns c0 + h, lifted from Q_ℓ to all primes of work, in NTT form. The
 // low limbs are in NTT form already and need no transform back.
 func (r *Refresh) masked(c0, h rns.Poly) rns.Poly {
-	m, low := r.work.New(), r.in.Borrow()
+	m, low := r.work.New(), r.low.Borrow()
 	defer rns.Return(low)
 	k := len(r.in)
 	rns.Each(r.cfg.Workers, k, func(j int) {
 		r.in[j].Add(c0[j], h[j], m[j])
-		r.in[j].INTT(m[j], low[j])
+		if j < len(low) {
+			r.in[j].INTT(m[j], low[j])
+		}
 	})
 	r.lift.Do(low, m[k:], r.cfg.Workers)
 	rns.Each(r.cfg.Workers, len(m)-k, func(j int) { r.work[k+j].NTT(m[k+j], m[k+j]) })

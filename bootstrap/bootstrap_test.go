@@ -132,13 +132,18 @@ func TestRefreshRefusesWhatDoesNotFit(t *testing.T) {
 			c.Map = packing.Map{Steps: []packing.Step{{Mask: []float64{1}}}}
 			c.ScaleIn = mhe.Power(100)
 		},
-		"odd mask": func(c *bootstrap.Config) { c.Map = packing.Map{Steps: []packing.Step{{Mask: []float64{1, 2, 3}}}} },
+		"mask of NaN": func(c *bootstrap.Config) {
+			c.Map = packing.Map{Steps: []packing.Step{{Mask: []float64{math.NaN()}}}}
+		},
+		"negative scale": func(c *bootstrap.Config) { c.ScaleIn = big.NewFloat(-1) },
+		"odd mask":       func(c *bootstrap.Config) { c.Map = packing.Map{Steps: []packing.Step{{Mask: []float64{1, 2, 3}}}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good
 			change(&c)
-			_, err := bootstrap.New(set, enc, c)
-			require.Error(t, err)
+			r, err := bootstrap.New(set, enc, c)
+			require.ErrorIs(t, err, mhe.ErrShape)
+			require.Nil(t, r)
 		})
 	}
 	r, err := bootstrap.New(set, enc, good)

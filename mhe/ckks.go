@@ -32,7 +32,7 @@ func (c ckks) encode(p Tensor, scale *big.Float, level int) (rns.Poly, error) {
 }
 
 func (c ckks) valid(t Tensor) error {
-	if t.ct == nil || t.ct.level() != t.level {
+	if t.ct == nil || t.ct.level() != t.level || len(t.ct.c[1]) != len(t.ct.c[0]) {
 		return fmt.Errorf("%w: not a ciphertext at level %d", ErrShape, t.level)
 	}
 	return nil
@@ -44,25 +44,17 @@ func (c ckks) mul(x, y Tensor, _ int) (Tensor, error) {
 	return c.wrap(c.k.multiply(x.ct, y.ct))
 }
 
-func (c ckks) mulPlain(x, p Tensor, scale *big.Float, rescale bool) (Tensor, error) {
+func (c ckks) mulPlain(x, p Tensor, scale *big.Float) (Tensor, error) {
 	poly, err := c.encode(p, scale, x.level)
 	if err != nil {
 		return Tensor{}, err
 	}
 	montgomery(Basis(c.k.set, x.level), poly)
-	ct := c.k.multiplyPlain(x.ct, poly)
-	if rescale {
-		ct = c.k.rescale(ct)
-	}
-	return Tensor{ct: ct}, nil
+	return Tensor{ct: c.k.rescale(c.k.multiplyPlain(x.ct, poly))}, nil
 }
 
-func (c ckks) rotateSum(x Tensor, rotations []int, rescale bool) (Tensor, error) {
-	return c.wrap(c.k.sum(x.ct, rotations, rescale))
-}
-
-func (c ckks) rescale(x Tensor) (Tensor, error) {
-	return Tensor{ct: c.k.rescale(x.ct)}, nil
+func (c ckks) rotateSum(x Tensor, rotations []int) (Tensor, error) {
+	return c.wrap(c.k.sum(x.ct, rotations))
 }
 
 func (c ckks) add(x, y Tensor, negative bool) (Tensor, error) {

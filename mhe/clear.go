@@ -40,16 +40,14 @@ func (clearBackend) mul(x, y Tensor, _ int) (Tensor, error) {
 	return zip(x, y, func(a, b float64) float64 { return a * b })
 }
 
-func (clearBackend) mulPlain(x, p Tensor, _ *big.Float, _ bool) (Tensor, error) {
+func (clearBackend) mulPlain(x, p Tensor, _ *big.Float) (Tensor, error) {
 	return zip(x, p, func(a, b float64) float64 { return a * b })
 }
 
-func (clearBackend) rotateSum(x Tensor, rotations []int, _ bool) (Tensor, error) {
+func (clearBackend) rotateSum(x Tensor, rotations []int) (Tensor, error) {
 	m := packing.Map{Steps: []packing.Step{{Rotations: rotations}}}
 	return Tensor{values: m.Apply(x.values)}, nil
 }
-
-func (clearBackend) rescale(x Tensor) (Tensor, error) { return x, nil }
 
 func (clearBackend) add(x, y Tensor, negative bool) (Tensor, error) {
 	if negative {

@@ -29,6 +29,10 @@ func NewEncoder(set params.Set) *Encoder {
 	return &Encoder{set: set, fft: hefloat.NewEncoder(set.CKKS())}
 }
 
+// minPeriod is the shortest vector that is encoded: Lattigo's transforms work on
+// eight coefficients at a time.
+const minPeriod = 8
+
 // Encode returns scale·values rounded to an integer polynomial over basis, in
 // NTT form. The values repeat with their length, a power of two from 8 to the
 // number of slots: a vector of period p is a polynomial in X^(N/p), so that the
@@ -38,8 +42,8 @@ func NewEncoder(set params.Set) *Encoder {
 // values that are not finite, or not at the scale.
 func (e *Encoder) Encode(values []float64, scale *big.Float, basis rns.Basis) (rns.Poly, error) {
 	p := len(values)
-	if p < 8 || p > e.set.N() || p&(p-1) != 0 {
-		return nil, fmt.Errorf("%w: encoding %d values, want a power of two from 8 to %d", ErrShape, p, e.set.N())
+	if p < minPeriod || p > e.set.N() || p&(p-1) != 0 {
+		return nil, fmt.Errorf("%w: encoding %d values, want a power of two from %d to %d", ErrShape, p, minPeriod, e.set.N())
 	}
 	coeff := make([]complex128, p)
 	for i, v := range values {

@@ -1,9 +1,12 @@
 package mhe
 
 import (
+	"crypto/sha3"
 	"fmt"
 	"io"
 	"math/big"
+
+	"github.com/tuneinsight/lattigo/v5/ring"
 
 	"github.com/nereid-mhe/nereid/mhe/rns"
 	"github.com/nereid-mhe/nereid/params"
@@ -47,6 +50,12 @@ func EncryptionKeySize(set params.Set) int { return encryptionKeyShape(set).Size
 // Encode returns the bytes of the key.
 func (k *EncryptionKey) Encode() ([]byte, error) {
 	return encryptionKeyShape(k.set).Encode(Share{k.b, k.a})
+}
+
+// Hash returns the SHA3-256 of the encoded key, by which a policy names it.
+func (k *EncryptionKey) Hash() ([32]byte, error) {
+	b, err := k.Encode()
+	return sha3.Sum256(b), err
 }
 
 // DecodeEncryptionKey reads a key. Errors wrap [ErrShape] or [rns.ErrEncoding].
@@ -99,6 +108,29 @@ func (k *EncryptionKey) Encrypt(enc *Encoder, values []float64, level int, scale
 	return Tensor{level: level, scale: scale, ct: ct}, nil
 }
 
+// EncryptIntegers returns an encryption at level of the integers v, each 2^shift
+// times in a coefficient of its own: no slots, no floating point. Sums of such
+// ciphertexts are exact as long as errors stay below 2^(shift-1), and what is left
+// of an opening once the integers are taken away says nothing about them.
+func (k *EncryptionKey) EncryptIntegers(v []int64, shift, level int, src Source) (Tensor, error) {
+	if len(v) > k.set.N() || level < 0 || level > k.set.MaxLevel() || shift < 1 {
+		return Tensor{}, fmt.Errorf("%w: encrypting %d integers at level %d, shifted by %d bits", ErrShape, len(v), level, shift)
+	}
+	basis := Basis(k.set, level)
+	p := basis.New()
+	basis.AddInts(p, v)
+	for i, s := range basis {
+		s.MulScalarMontgomery(p[i], ring.MForm(rns.PowMod(s, shift), s.Modulus, s.BRedConstant), p[i])
+	}
+	basis.NTT(p)
+	ct, err := k.zero(level, src)
+	if err != nil {
+		return Tensor{}, err
+	}
+	basis.Add(ct.c[0], p)
+	return Tensor{level: level, scale: Power(shift), ct: ct}, nil
+}
+
 // Rerandomise returns t plus a fresh encryption of zero. A ciphertext that a
 // party computed from its own data in the clear is a deterministic function of
 // that data: whoever sees it can test guesses of the data, or solve for it. It
@@ -121,13 +153,20 @@ func (k *EncryptionKey) Rerandomise(t Tensor, src Source) (Tensor, error) {
 
 // Decrypt returns the slots of a ciphertext under sk alone: a querier's answer
 // after a key switch. A party's share of the collective key decrypts nothing.
-func (k SecretKey) Decrypt(enc *Encoder, t Tensor) ([]float64, error) {
+func (k SecretKey) Decrypt(enc *Encoder, t Tensor) ([]float64, error) { return Reveal(enc, t, k) }
+
+// Reveal returns the slots of a ciphertext under the sum of keys, without any
+// protocol or noise. Only a simulation, which holds the secrets of all parties,
+// has a use for it: to check what parties of their own never could.
+func Reveal(enc *Encoder, t Tensor, keys ...SecretKey) ([]float64, error) {
 	if t.ct == nil {
 		return nil, fmt.Errorf("%w: decrypting a tensor that is not a ciphertext", ErrShape)
 	}
-	p := Basis(k.open().set, t.level).New()
+	p := Basis(enc.set, t.level).New()
 	copyLimbs(p, t.ct.c[0])
-	k.MulAdd(t.level, p, t.ct.c[1])
+	for _, k := range keys {
+		k.MulAdd(t.level, p, t.ct.c[1])
+	}
 	return enc.Decode(p, t.scale)
 }
 
@@ -152,8 +191,8 @@ func (o Opening) check(c1 []rns.Poly) error {
 			return fmt.Errorf("%w: opening a ciphertext at level %d, want %d", ErrShape, len(c)-1, o.Level)
 		}
 	}
-	if !(o.Sigma > 0) {
-		return fmt.Errorf("%w: opening without flooding noise", ErrShape)
+	if !(o.Sigma >= params.Sigma) {
+		return fmt.Errorf("%w: opening with flooding noise of standard deviation %g, want at least %g", ErrShape, o.Sigma, params.Sigma)
 	}
 	return nil
 }
@@ -199,22 +238,55 @@ func (o Opening) DecryptShare(sk SecretKey, c1 []rns.Poly, private Source) (Shar
 
 // Decrypt returns the slots of in[i] from the sum of all parties' shares.
 func (o Opening) Decrypt(enc *Encoder, in []Tensor, sum Share) ([][]float64, error) {
+	out := make([][]float64, o.Count)
+	polys, err := o.plaintexts(in, sum)
+	for i, p := range polys {
+		if out[i], err = enc.Decode(p, in[i].scale); err != nil {
+			return nil, err
+		}
+	}
+	return out, err
+}
+
+// DecryptIntegers returns the first n coefficients of in[i], rounded to multiples
+// of its scale 2^shift, from the sum of all parties' shares. It is the inverse of
+// [EncryptionKey.EncryptIntegers].
+func (o Opening) DecryptIntegers(in []Tensor, sum Share, n int) ([][]*big.Int, error) {
+	if n > o.Set.N() {
+		return nil, fmt.Errorf("%w: %d integers of %d coefficients", ErrShape, n, o.Set.N())
+	}
+	polys, err := o.plaintexts(in, sum)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]*big.Int, o.Count)
+	for i, p := range polys {
+		basis := Basis(o.Set, o.Level)
+		basis.INTT(p)
+		shift := uint(in[i].scale.MantExp(nil) - 1)
+		half := new(big.Int).Lsh(big.NewInt(1), shift-1)
+		for c := range n {
+			x := basis.Centred(p, c)
+			out[i] = append(out[i], x.Add(x, half).Rsh(x, shift)) // floor(x/2^shift + 1/2)
+		}
+	}
+	return out, nil
+}
+
+// plaintexts returns c0 + Σ shares for every ciphertext.
+func (o Opening) plaintexts(in []Tensor, sum Share) ([]rns.Poly, error) {
 	if len(in) != o.Count || len(sum) != o.Count {
 		return nil, fmt.Errorf("%w: opening %d ciphertexts with %d shares, want %d", ErrShape, len(in), len(sum), o.Count)
 	}
 	basis := Basis(o.Set, o.Level)
-	out := make([][]float64, o.Count)
+	out := make([]rns.Poly, o.Count)
 	for i, t := range in {
 		if t.ct == nil || t.level != o.Level {
 			return nil, fmt.Errorf("%w: tensor %d is not a ciphertext at level %d", ErrShape, i, o.Level)
 		}
-		p := basis.New()
-		copyLimbs(p, t.ct.c[0])
-		basis.Add(p, sum[i])
-		var err error
-		if out[i], err = enc.Decode(p, t.scale); err != nil {
-			return nil, err
-		}
+		out[i] = basis.New()
+		copyLimbs(out[i], t.ct.c[0])
+		basis.Add(out[i], sum[i])
 	}
 	return out, nil
 }

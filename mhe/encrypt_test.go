@@ -156,6 +156,17 @@ func TestCiphertextsAreShares(t *testing.T) {
 	require.ErrorIs(t, err, mhe.ErrShape)
 }
 
+// Scales have 128 bits, also where a caller computes with them in place.
+func TestPower(t *testing.T) {
+	for _, log := range []int{-100, 0, 45, 1000} {
+		p := mhe.Power(log)
+		require.EqualValues(t, 128, p.Prec())
+		require.Equal(t, log+1, p.MantExp(nil), "2^log is 0.5·2^(log+1)")
+		p.Mul(p, p)
+		require.Zero(t, p.Cmp(mhe.Power(2*log)))
+	}
+}
+
 func TestTensorsSayWhatTheyAre(t *testing.T) {
 	set := testkit.Toy(t, 2)
 	w := world(t, set)

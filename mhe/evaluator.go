@@ -64,11 +64,10 @@ type Evaluator interface {
 // A backend does the arithmetic of one kind of tensor. It sees operands that the
 // engine has checked and returns data only: levels and scales are the engine's.
 type backend interface {
-	valid(t Tensor) error                                                        // t is of this backend
-	mul(x, y Tensor, level int) (Tensor, error)                                  // encrypted × encrypted, relinearised and rescaled
-	mulPlain(x Tensor, p Tensor, scale *big.Float, rescale bool) (Tensor, error) // p encoded at scale
-	rotateSum(x Tensor, rotations []int, rescale bool) (Tensor, error)
-	rescale(x Tensor) (Tensor, error)
+	valid(t Tensor) error                                   // t is of this backend
+	mul(x, y Tensor, level int) (Tensor, error)             // encrypted × encrypted, relinearised and rescaled
+	mulPlain(x, p Tensor, scale *big.Float) (Tensor, error) // p encoded at scale, rescaled
+	rotateSum(x Tensor, rotations []int) (Tensor, error)
 	add(x, y Tensor, negative bool) (Tensor, error) // y encrypted, same scale
 	addPlain(x, p Tensor, negative bool) (Tensor, error)
 	negate(x Tensor) Tensor
@@ -93,15 +92,17 @@ func (e engine) encrypted(op string, level int, t Tensor) error {
 	if t.level < level {
 		return &LevelError{op, t.level, level}
 	}
+	if t.level > e.set.MaxLevel() {
+		return fmt.Errorf("%w: %s of a tensor at level %d, want at most %d", ErrShape, op, t.level, e.set.MaxLevel())
+	}
 	if err := e.be.valid(t); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return nil
 }
 
-// Dot implements [Evaluator]. The sum comes before the rescale, so that the
-// noise of key switching is divided by the top prime; the last division of the
-// sum takes that prime along.
+// Dot implements [Evaluator]. The sum comes after the rescale, at one level less:
+// key switching adds some noise to outputs, all of which the loss flattens.
 func (e engine) Dot(d packing.Dot, w, x Tensor, logScale int) (Tensor, error) {
 	if err := e.encrypted("Dot", 1, w); err != nil {
 		return Tensor{}, err
@@ -116,18 +117,16 @@ func (e engine) Dot(d packing.Dot, w, x Tensor, logScale int) (Tensor, error) {
 	if logScale != 0 {
 		want = Power(logScale)
 	}
-	y, err := e.landing("Dot", w, x, want, false)
+	y, err := e.landing("Dot", w, x, want)
 	if err != nil {
 		return Tensor{}, err
 	}
-	y, err = e.sums(d.Sum, y, true)
-	y.scale = want
-	return y, err
+	return e.sums(d.Sum, y)
 }
 
-// landing returns x·p with p encoded at the scale that brings the product to
-// scale want once it is rescaled.
-func (e engine) landing(op string, x, p Tensor, want *big.Float, rescale bool) (Tensor, error) {
+// landing returns x·p, rescaled, with p encoded at the scale that brings the
+// product to scale want exactly.
+func (e engine) landing(op string, x, p Tensor, want *big.Float) (Tensor, error) {
 	if !p.plain {
 		return Tensor{}, fmt.Errorf("%w: %s wants data in the clear", ErrShape, op)
 	}
@@ -135,10 +134,8 @@ func (e engine) landing(op string, x, p Tensor, want *big.Float, rescale bool) (
 	if log2(s) < minPlainScale {
 		return Tensor{}, fmt.Errorf("%w: %s: data at scale 2^%.1f is too coarse to bring scale 2^%.1f to 2^%.1f", ErrShape, op, log2(s), x.LogScale(), log2(want))
 	}
-	y, err := e.mulPlain(x, p, s, rescale)
-	if rescale {
-		y.scale = want // exactly
-	}
+	y, err := e.mulPlain(x, p, s)
+	y.scale = want
 	return y, err
 }
 
@@ -154,24 +151,15 @@ func (e engine) dotEncrypted(d packing.Dot, w, x Tensor) (Tensor, error) {
 	if err != nil {
 		return Tensor{}, err
 	}
-	return e.sums(d.Sum, y, false)
+	return e.sums(d.Sum, y)
 }
 
-// sums applies a map without masks, and rescales at the end.
-func (e engine) sums(m packing.Map, x Tensor, rescale bool) (Tensor, error) {
+// sums applies a map without masks.
+func (e engine) sums(m packing.Map, x Tensor) (Tensor, error) {
 	if m.Depth() != 0 {
 		return Tensor{}, fmt.Errorf("%w: a sum with a mask", ErrShape)
 	}
-	var err error
-	for i, s := range m.Steps {
-		if x, err = e.rotateSum(x, s.Rotations, rescale && i == len(m.Steps)-1); err != nil {
-			return Tensor{}, err
-		}
-	}
-	if rescale && len(m.Steps) == 0 {
-		return e.rescale(x)
-	}
-	return x, nil
+	return e.Map(m, x)
 }
 
 // Outer implements [Evaluator].
@@ -179,7 +167,7 @@ func (e engine) Outer(d packing.Dot, z, x Tensor, logScale int) (Tensor, error) 
 	if err := e.encrypted("Outer", 1, z); err != nil {
 		return Tensor{}, err
 	}
-	return e.landing("Outer", z, x, Power(logScale), true)
+	return e.landing("Outer", z, x, Power(logScale))
 }
 
 // Polynomial implements [Evaluator]. An odd polynomial is x·h(x²), and h is
@@ -187,6 +175,9 @@ func (e engine) Outer(d packing.Dot, z, x Tensor, logScale int) (Tensor, error) 
 // cost neither levels nor multiplications.
 func (e engine) Polynomial(coeffs []float64, x Tensor) (Tensor, error) {
 	c := trim(coeffs)
+	if slices.ContainsFunc(c, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
+		return Tensor{}, fmt.Errorf("%w: Polynomial with coefficients %g", ErrShape, c)
+	}
 	for k := 2; k < len(c); k += 2 {
 		if c[k] != 0 {
 			return Tensor{}, fmt.Errorf("%w: Polynomial wants odd powers only, the coefficient of x^%d is %g", ErrShape, k, c[k])
@@ -246,6 +237,9 @@ func (e engine) Sub(x, y Tensor) (Tensor, error) {
 		return Tensor{}, err
 	}
 	if y.plain {
+		if err := e.data(y); err != nil {
+			return Tensor{}, err
+		}
 		z, err := e.be.addPlain(x, y, true)
 		return e.like(z, x, x.level, x.scale), err
 	}
@@ -272,7 +266,7 @@ func (e engine) AddScaled(x, c, y Tensor) (Tensor, error) {
 		return Tensor{}, err
 	}
 	y = e.atLevel(y, x.level+1)
-	z, err := e.landing("AddScaled", y, c, x.scale, true)
+	z, err := e.landing("AddScaled", y, c, x.scale)
 	if err != nil {
 		return Tensor{}, err
 	}
@@ -285,13 +279,13 @@ func (e engine) Map(m packing.Map, x Tensor) (Tensor, error) {
 		return Tensor{}, err
 	}
 	if err := m.Check(e.set.N()); err != nil {
-		return Tensor{}, err
+		return Tensor{}, fmt.Errorf("%w: Map: %w", ErrShape, err)
 	}
 	scale := x.scale
 	for _, s := range m.Steps {
 		var err error
 		if len(s.Rotations) > 0 {
-			if x, err = e.rotateSum(x, s.Rotations, false); err != nil {
+			if x, err = e.rotateSum(x, s.Rotations); err != nil {
 				return Tensor{}, err
 			}
 		}
@@ -300,13 +294,30 @@ func (e engine) Map(m packing.Map, x Tensor) (Tensor, error) {
 			for len(mask) < 8 {
 				mask = slices.Concat(mask, mask)
 			}
-			if x, err = e.mulPlain(x, Plain(mask), primeScale(e.set, x.level), true); err != nil {
+			if x, err = e.mulPlain(x, Plain(mask), primeScale(e.set, x.level)); err != nil {
 				return Tensor{}, err
 			}
 			x.scale = scale
 		}
 	}
 	return x, nil
+}
+
+// data checks data in the clear as the encoder does, so that every backend
+// refuses what a ciphertext cannot take.
+func (e engine) data(p Tensor) error {
+	if p.values == nil { // only its range is known
+		return nil
+	}
+	if n := len(p.values); n < minPeriod || n > e.set.N() || n&(n-1) != 0 {
+		return fmt.Errorf("%w: data of %d values, want a power of two from %d to %d", ErrShape, n, minPeriod, e.set.N())
+	}
+	for i, v := range p.values {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("%w: slot %d is %v", ErrShape, i, v)
+		}
+	}
+	return nil
 }
 
 // The following wrap a backend's operation and set level and scale.
@@ -325,27 +336,17 @@ func (e engine) mul(op string, x, y Tensor) (Tensor, error) {
 	return e.like(z, x, level-1, scaleQuo(scaleMul(x.scale, y.scale), primeScale(e.set, level))), err
 }
 
-func (e engine) mulPlain(x, p Tensor, scale *big.Float, rescale bool) (Tensor, error) {
-	z, err := e.be.mulPlain(x, p, scale, rescale)
-	level, s := x.level, scaleMul(x.scale, scale)
-	if rescale {
-		s = scaleQuo(s, primeScale(e.set, level))
-		level--
+func (e engine) mulPlain(x, p Tensor, scale *big.Float) (Tensor, error) {
+	if err := e.data(p); err != nil {
+		return Tensor{}, err
 	}
-	return e.like(z, x, level, s), err
+	z, err := e.be.mulPlain(x, p, scale)
+	return e.like(z, x, x.level-1, scaleQuo(scaleMul(x.scale, scale), primeScale(e.set, x.level))), err
 }
 
-func (e engine) rotateSum(x Tensor, rotations []int, rescale bool) (Tensor, error) {
-	z, err := e.be.rotateSum(x, rotations, rescale)
-	if rescale {
-		return e.like(z, x, x.level-1, scaleQuo(x.scale, primeScale(e.set, x.level))), err
-	}
+func (e engine) rotateSum(x Tensor, rotations []int) (Tensor, error) {
+	z, err := e.be.rotateSum(x, rotations)
 	return e.like(z, x, x.level, x.scale), err
-}
-
-func (e engine) rescale(x Tensor) (Tensor, error) {
-	z, err := e.be.rescale(x)
-	return e.like(z, x, x.level-1, scaleQuo(x.scale, primeScale(e.set, x.level))), err
 }
 
 // scaled returns c·x by changing the scale: |c| goes into the scale, the sign

@@ -154,3 +154,17 @@ func failing(src mhe.Source, ok int) mhe.Source {
 		return src(name)
 	}
 }
+
+// pollute fills free scratch space with garbage.
+func pollute(n int) {
+	limbs := make([][]uint64, 256)
+	for i := range limbs {
+		limbs[i] = rns.BorrowLimb(n)
+		for k := range limbs[i] {
+			limbs[i][k] = math.MaxUint64
+		}
+	}
+	for _, l := range limbs {
+		rns.ReturnLimb(l)
+	}
+}

@@ -135,18 +135,19 @@ func specialMod(set params.Set, s *ring.SubRing) uint64 {
 }
 
 // sum returns Σ_k rotate(ct, k) over the given rotations. All rotations share
-// one decomposition, and their sum one division by the special primes; with
-// rescale that division takes the top prime along. Cost: one decomposition, one
-// product for each rotation but 0, one division.
-func (k *kernel) sum(ct *ciphertext, rotations []int, rescale bool) (*ciphertext, error) {
+// one decomposition, and their sum one division by the special primes. Cost: one
+// decomposition, one product for each rotation but 0, one division.
+func (k *kernel) sum(ct *ciphertext, rotations []int) (*ciphertext, error) {
 	level := ct.level()
-	ext := ExtendedBasis(k.set, level)
+	base, ext := Basis(k.set, level), ExtendedBasis(k.set, level)
 	acc := [2]rns.Poly{ext.New(), ext.New()}
+	c0 := base.New() // P·c0, which joins the key's product before it is rotated
+	k.addScaled(c0, ct.c[0], level)
 	var digits []rns.Poly
 	for _, by := range rotations {
 		by = mod(by, k.set.N())
 		if by == 0 {
-			k.addScaled(acc[0], ct.c[0], level)
+			base.Add(acc[0], c0)
 			k.addScaled(acc[1], ct.c[1], level)
 			continue
 		}
@@ -162,10 +163,13 @@ func (k *kernel) sum(ct *ciphertext, rotations []int, rescale bool) (*ciphertext
 			digits = k.decompose(ct.c[1], level)
 		}
 		u := k.product(digits, key, level)
-		k.addScaled(u[0], ct.c[0], level)
 		rns.Each(k.workers, len(ext), func(j int) {
-			table.Add(acc[0][j], u[0][j], ext[j].Modulus)
-			table.Add(acc[1][j], u[1][j], ext[j].Modulus)
+			s := ext[j]
+			if j <= level {
+				s.Add(u[0][j], c0[j], u[0][j])
+			}
+			table.Add(acc[0][j], u[0][j], s.Modulus)
+			table.Add(acc[1][j], u[1][j], s.Modulus)
 		})
 		rns.Return(u[0])
 		rns.Return(u[1])
@@ -173,7 +177,7 @@ func (k *kernel) sum(ct *ciphertext, rotations []int, rescale bool) (*ciphertext
 	for _, d := range digits {
 		rns.Return(d)
 	}
-	return k.divide(acc, level, rescale), nil
+	return k.divide(acc, level, false), nil
 }
 
 // divide divides polynomials over the extended basis of level by the special

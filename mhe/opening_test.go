@@ -135,7 +135,7 @@ func TestFloodingHasItsDeviation(t *testing.T) {
 	for range count {
 		c1 = append(c1, x.Polys()[1])
 	}
-	for _, sigma := range []float64{2, 1e5, formula} {
+	for _, sigma := range []float64{4, 1e5, formula} {
 		o := mhe.Opening{Set: set, Level: level, Count: count, Sigma: sigma}
 		share, err := o.DecryptShare(w.Secrets[0], c1, testkit.Source("flood"))
 		require.NoError(t, err)

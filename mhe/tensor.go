@@ -98,7 +98,7 @@ func TracedTensor(r Range, level int, scale *big.Float) Tensor {
 
 // Power returns the exact scale 2^log.
 func Power(log int) *big.Float {
-	return new(big.Float).SetPrec(scalePrec).SetMantExp(big.NewFloat(1), log)
+	return new(big.Float).SetMantExp(new(big.Float).SetPrec(scalePrec).SetInt64(1), log) // with the precision of its mantissa
 }
 
 // scalePrec is the precision of scales in bits: hundreds of products of 60-bit

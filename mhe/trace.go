@@ -44,7 +44,7 @@ func (t *Trace) Keys() KeyPlan {
 }
 
 func (t *Trace) valid(x Tensor) error {
-	if x.ct != nil || x.values != nil || x.rng.Max <= 0 {
+	if x.ct != nil || x.values != nil || x.rng.Max < 0 {
 		return fmt.Errorf("%w: a tensor that is not traced", ErrShape)
 	}
 	return nil
@@ -66,17 +66,15 @@ func (t *Trace) mul(x, y Tensor, level int) (Tensor, error) {
 	}}, nil
 }
 
-func (t *Trace) mulPlain(x, p Tensor, scale *big.Float, rescale bool) (Tensor, error) {
+func (t *Trace) mulPlain(x, p Tensor, scale *big.Float) (Tensor, error) {
 	t.Count.PlainMul++
 	r := Range{
 		Max: x.rng.Max * p.rng.Max,
 		RMS: x.rng.RMS * p.rng.RMS,
 		Err: hypot(x.rng.Err*p.rng.RMS, x.rng.RMS*t.noise.Encode(t.period(p), scale)),
 	}
-	if rescale {
-		t.Count.Divisions++
-		r.Err = math.Hypot(r.Err, t.noise.Rescale(scaleQuo(scaleMul(x.scale, scale), primeScale(t.set, x.level))))
-	}
+	t.Count.Divisions++
+	r.Err = math.Hypot(r.Err, t.noise.Rescale(scaleQuo(scaleMul(x.scale, scale), primeScale(t.set, x.level))))
 	return Tensor{rng: r}, nil
 }
 
@@ -88,31 +86,21 @@ func (t *Trace) period(p Tensor) int {
 	return len(p.values)
 }
 
-func (t *Trace) rotateSum(x Tensor, rotations []int, rescale bool) (Tensor, error) {
+func (t *Trace) rotateSum(x Tensor, rotations []int) (Tensor, error) {
 	t.Count.Decomposed++
 	t.Count.Divisions++
 	t.level = max(t.level, x.level)
 	r := Range{Max: x.rng.Max * float64(len(rotations)), RMS: x.rng.RMS * math.Sqrt(float64(len(rotations)))}
-	scale := x.scale
 	errs := []float64{x.rng.Err * math.Sqrt(float64(len(rotations)))}
 	for _, k := range rotations {
 		if k = packing.Mod(k, t.set.N()); k != 0 {
 			t.rotations[k] = true
 			t.Count.Rotations++
-			errs = append(errs, t.noise.KeySwitch(x.level, false, scale))
+			errs = append(errs, t.noise.KeySwitch(x.level, false, x.scale))
 		}
 	}
-	if rescale {
-		scale = scaleQuo(scale, primeScale(t.set, x.level))
-	}
-	r.Err = hypot(append(errs, t.noise.Rescale(scale))...)
+	r.Err = hypot(append(errs, t.noise.Rescale(x.scale))...)
 	return Tensor{rng: r}, nil
-}
-
-func (t *Trace) rescale(x Tensor) (Tensor, error) {
-	t.Count.Divisions++
-	x.rng.Err = math.Hypot(x.rng.Err, t.noise.Rescale(scaleQuo(x.scale, primeScale(t.set, x.level))))
-	return Tensor{rng: x.rng}, nil
 }
 
 func (t *Trace) add(x, y Tensor, _ bool) (Tensor, error) {

@@ -87,6 +87,9 @@ func NewLogistic(degree int, bound float64) (Logistic, error) {
 	if err != nil {
 		return Logistic{}, fmt.Errorf("%w: sigmoid: %w", ErrModel, err)
 	}
+	if lead := c[degree]; lead == 0 || math.IsNaN(lead) || math.IsInf(lead, 0) {
+		return Logistic{}, fmt.Errorf("%w: no sigmoid of degree %d fits [-%g, %g]: the leading coefficient is %g", ErrModel, degree, bound, bound, lead)
+	}
 	return Logistic{c, bound}, nil
 }
 

@@ -53,6 +53,10 @@ func (m Model) check() error {
 	}
 	must(m.MaxFeature > 0 && !math.IsInf(m.MaxFeature, 0), "features bounded by %g", m.MaxFeature)
 	must(m.MaxTarget >= 0 && !math.IsInf(m.MaxTarget, 0), "targets bounded by %g", m.MaxTarget)
+	if m.Loss != nil {
+		bound, _ := m.Loss.Range(m.MaxTarget)
+		must(bound > 0 && !math.IsInf(bound, 0), "a loss on the interval [-%g, %g]", bound, bound)
+	}
 	return errors.Join(errs...)
 }
 
@@ -122,7 +126,8 @@ func Compile(set params.Set, m Model) (Plan, error) {
 		LogScale: min(set.LogMessage()-int(math.Ceil(math.Log2(bound))), set.LogScale()),
 		OutScale: m.Loss.OutScale(set.LogScale()),
 	}
-	return p, p.trace()
+	err = p.trace()
+	return p, err
 }
 
 // trace fills in what a run on estimates shows.
@@ -163,7 +168,7 @@ func (p *Plan) traceStep(ev mhe.Evaluator, w mhe.Range) (mhe.Tensor, error) {
 	r := g.Range()
 	r.Err = math.Sqrt(n) * math.Hypot(r.Err, mhe.NewNoise(p.Set).Encrypt(g.Scale()))
 	r.Max, r.RMS = r.Max*n, r.RMS*math.Sqrt(n)
-	return mhe.TracedTensor(r, g.Level(), g.Scale()), nil
+	return p.regularise(ev, mhe.TracedTensor(r, g.Level(), g.Scale()), weights, 0)
 }
 
 func (p *Plan) tracePredict(ev mhe.Evaluator, w mhe.Range) error {
@@ -171,7 +176,7 @@ func (p *Plan) tracePredict(ev mhe.Evaluator, w mhe.Range) error {
 	x := p.dataRange()
 	x.Err = mhe.NewNoise(p.Set).Encrypt(scale)
 	weights, query := mhe.TracedTensor(w, top, scale), mhe.TracedTensor(x, top, scale)
-	z, err := p.Dense.Forward(ev, weights, query)
+	z, err := p.outputs(ev, weights, query)
 	if err != nil {
 		return err
 	}
@@ -253,7 +258,8 @@ func (m Model) levels() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	small := m // the trial ring is small: the batch does not change the depth
+	small := m // the trial ring is small: rows and columns do not change the depth
+	small.Features = min(m.Features, set.N())
 	small.Batch = make([]int, len(m.Batch))
 	for i := range small.Batch {
 		small.Batch[i] = 1

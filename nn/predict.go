@@ -10,15 +10,15 @@ import (
 // Queries returns how many rows one encrypted query holds.
 func (p *Plan) Queries() int { return p.Dense.Dot.Layout.Axes[1].Size }
 
-// Query lays out rows for encryption by a querier, at most Queries of them.
+// Query lays out rows for encryption by a querier, at most Queries of them. The
+// features must be within the model's bound: flooding is made for such rows, and
+// larger ones would amplify the error that it hides.
 func (p *Plan) Query(rows [][]float64) ([]float64, error) {
 	if len(rows) < 1 || len(rows) > p.Queries() {
 		return nil, fmt.Errorf("%w: a query of %d rows, want 1 to %d", ErrModel, len(rows), p.Queries())
 	}
-	for s, row := range rows {
-		if len(row) != p.Model.Features {
-			return nil, fmt.Errorf("%w: row %d has %d features, want %d", ErrModel, s, len(row), p.Model.Features)
-		}
+	if err := p.checkRows(rows); err != nil {
+		return nil, err
 	}
 	return p.Dense.Dot.Data(rows), nil
 }
@@ -37,8 +37,10 @@ func (p *Plan) Predict(ev mhe.Evaluator, w, query mhe.Tensor, rows int) (mhe.Ten
 	return mhe.Drop(z, p.PredictLevel)
 }
 
+// predict multiplies one level below the top: training needs no keys at the top,
+// and a level less makes them a quarter smaller.
 func (p *Plan) predict(ev mhe.Evaluator, w, query mhe.Tensor, rows int) (mhe.Tensor, error) {
-	z, err := p.Dense.Forward(ev, w, query)
+	z, err := p.outputs(ev, w, query)
 	if err != nil {
 		return mhe.Tensor{}, fmt.Errorf("nn: predict: %w", err)
 	}
@@ -46,6 +48,17 @@ func (p *Plan) predict(ev mhe.Evaluator, w, query mhe.Tensor, rows int) (mhe.Ten
 		return mhe.Tensor{}, fmt.Errorf("nn: predict: %w", err)
 	}
 	return z, nil
+}
+
+func (p *Plan) outputs(ev mhe.Evaluator, w, query mhe.Tensor) (z mhe.Tensor, err error) {
+	level := p.Set.MaxLevel() - 1
+	if w, err = mhe.Drop(w, level); err != nil {
+		return z, err
+	}
+	if query, err = mhe.Drop(query, level); err != nil {
+		return z, err
+	}
+	return p.Dense.Forward(ev, w, query)
 }
 
 // Outputs returns the model's outputs from the slots of an opened prediction.

@@ -13,15 +13,16 @@ import (
 
 // A Summer adds up a tensor of every party: phase COMBINE.
 type Summer interface {
-	// Sum returns the sum of all parties' g at the root, and elsewhere what the
-	// Refresher needs to take part in refreshing it.
+	// Sum returns the sum of all parties' g at the root, and the zero Tensor
+	// elsewhere.
 	Sum(ctx context.Context, step int, g mhe.Tensor) (mhe.Tensor, error)
 }
 
 // A Refresher restores the levels of a sum and applies the plan's update map to
 // it: phase REDUCE.
 type Refresher interface {
-	// Refresh returns the refreshed tensor at every party.
+	// Refresh returns the refreshed tensor at every party. g is the sum at the
+	// root and the zero Tensor elsewhere.
 	Refresh(ctx context.Context, step int, g mhe.Tensor) (mhe.Tensor, error)
 }
 
@@ -38,24 +39,33 @@ func (p *Plan) Batch(step int, rows [][]float64, targets []float64) (Batch, erro
 	if len(rows) != len(targets) || len(rows) > p.Dense.Dot.Layout.Axes[1].Len {
 		return Batch{}, fmt.Errorf("%w: a batch of %d rows and %d targets, want equal numbers up to %d", ErrModel, len(rows), len(targets), p.Dense.Dot.Layout.Axes[1].Len)
 	}
-	for s, row := range rows {
-		if len(row) != p.Model.Features {
-			return Batch{}, fmt.Errorf("%w: row %d has %d features, want %d", ErrModel, s, len(row), p.Model.Features)
-		}
-		for j, x := range row {
-			if !(math.Abs(x) <= p.Model.MaxFeature) {
-				return Batch{}, fmt.Errorf("%w: row %d, feature %d is %g, beyond the declared bound of %g", ErrModel, s, j, x, p.Model.MaxFeature)
-			}
-		}
-		if !(math.Abs(targets[s]) <= p.Model.MaxTarget) {
-			return Batch{}, fmt.Errorf("%w: row %d has target %g, beyond the declared bound of %g", ErrModel, s, targets[s], p.Model.MaxTarget)
+	if err := p.checkRows(rows); err != nil {
+		return Batch{}, err
+	}
+	for s, y := range targets {
+		if !(math.Abs(y) <= p.Model.MaxTarget) {
+			return Batch{}, fmt.Errorf("%w: row %d has target %g, beyond the declared bound of %g", ErrModel, s, y, p.Model.MaxTarget)
 		}
 	}
 	return Batch{mhe.Plain(p.Dense.Dot.Data(rows)), mhe.Plain(p.Dense.Dot.Targets(targets)), p.Model.SGD.factor(step)}, nil
 }
 
-// gradient is phase MAP: forward, loss, backward, and this party's part of the
-// weight decay.
+// checkRows refuses rows of another width or beyond the declared bound.
+func (p *Plan) checkRows(rows [][]float64) error {
+	for s, row := range rows {
+		if len(row) != p.Model.Features {
+			return fmt.Errorf("%w: row %d has %d features, want %d", ErrModel, s, len(row), p.Model.Features)
+		}
+		for j, x := range row {
+			if !(math.Abs(x) <= p.Model.MaxFeature) {
+				return fmt.Errorf("%w: row %d, feature %d is %g, beyond the declared bound of %g", ErrModel, s, j, x, p.Model.MaxFeature)
+			}
+		}
+	}
+	return nil
+}
+
+// gradient is phase MAP: forward, loss, backward.
 func (p *Plan) gradient(ev mhe.Evaluator, w mhe.Tensor, b Batch) (mhe.Tensor, error) {
 	z, err := p.Dense.Forward(ev, w, b.x)
 	if err != nil {
@@ -73,21 +83,26 @@ func (p *Plan) gradient(ev mhe.Evaluator, w mhe.Tensor, b Batch) (mhe.Tensor, er
 	if err != nil {
 		return mhe.Tensor{}, fmt.Errorf("nn: backward: %w", err)
 	}
+	return g, nil
+}
+
+// regularise adds the weight decay to the sum of all parties' gradients.
+func (p *Plan) regularise(ev mhe.Evaluator, g, w mhe.Tensor, step int) (mhe.Tensor, error) {
 	if p.Model.SGD.L2 == 0 {
 		return g, nil
 	}
-	g, err = ev.AddScaled(g, p.decay(b.scale), w)
+	g, err := ev.AddScaled(g, p.decay(p.Model.SGD.factor(step)), w)
 	if err != nil {
 		return mhe.Tensor{}, fmt.Errorf("nn: weight decay: %w", err)
 	}
 	return g, nil
 }
 
-// decay returns the factors of w in a party's gradient. The update map sums a
-// block of samples and divides by the rows of the step, and all parties add up.
+// decay returns the factors of w in the summed gradient. The update map sums a
+// block of samples and divides by the rows of the step.
 func (p *Plan) decay(scale float64) mhe.Tensor {
 	block := p.Dense.Dot.Layout.Axes[1].Size
-	c := p.Model.SGD.L2 * float64(p.Model.rows()) / float64(block*len(p.Model.Batch))
+	c := p.Model.SGD.L2 * float64(p.Model.rows()) / float64(block)
 	w := slices.Repeat([]float64{c * scale}, p.Model.Features)
 	w[len(w)-1] = 0 // the bias
 	return mhe.Plain(p.Dense.Dot.Weights(w))
@@ -129,6 +144,11 @@ func (t Trainer) Step(ctx context.Context, step int, w mhe.Tensor, b Batch) (mhe
 	}
 	if g, err = t.Sum.Sum(ctx, step, g); err != nil { // COMBINE
 		return mhe.Tensor{}, err
+	}
+	if g.Scale() != nil { // at the root, which has the sum
+		if g, err = t.Plan.regularise(t.Eval, g, w, step); err != nil {
+			return mhe.Tensor{}, err
+		}
 	}
 	u, err := t.Refresh.Refresh(ctx, step, g) // REDUCE
 	if err != nil {

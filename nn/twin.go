@@ -71,10 +71,14 @@ func Twin(p *Plan, parties []Data) (TwinResult, error) {
 				sum[s] += v
 			}
 		}
+		g, err := p.regularise(watch, mhe.ClearTensor(sum, p.GradLevel, mhe.Power(p.Dense.LogScale)), mhe.ClearTensor(w, top, scale), k)
+		if err != nil {
+			return res, err
+		}
 		if res.MaxOutput = watch.max; !(watch.max <= outputSlack*bound) {
 			return res, fmt.Errorf("%w: an output of the clear twin reaches %.3g in step %d, beyond twice the interval [-%g, %g] of the loss: lower the learning rate (%g), widen the interval, or clip the features", ErrModel, watch.max, k+1, bound, bound, p.Model.SGD.Rate)
 		}
-		for s, u := range p.Update.Apply(sum) {
+		for s, u := range p.Update.Apply(g.Values()) {
 			w[s] -= u
 			res.MaxWeight = math.Max(res.MaxWeight, math.Abs(w[s]))
 		}

@@ -1,6 +1,7 @@
 package packing_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -135,9 +136,50 @@ func TestMaxBatchIsTheLargest(t *testing.T) {
 
 func TestNewDotRefuses(t *testing.T) {
 	for _, tt := range []struct{ features, batch, slots int }{
-		{0, 1, 8}, {1, 0, 8}, {-1, 1, 8}, {1, -1, 8}, {1, 1, 0}, {1, 1, 9}, {9, 1, 8}, {1, 9, 8}, {3, 4, 8}, {1 << 62, 1 << 62, 8},
+		{0, 1, 8}, {1, 0, 8}, {-1, 1, 8}, {1, -1, 8}, {1, 1, 0}, {1, 1, 9}, {9, 1, 8}, {1, 9, 8}, {3, 4, 8}, {1, 1, 4}, {1 << 62, 1 << 62, 8},
 	} {
 		_, err := packing.NewDot(tt.features, tt.batch, tt.slots)
 		require.ErrorIs(t, err, packing.ErrShape, "%+v", tt)
 	}
+}
+
+// Data is encoded in periods of at least 8: small products are padded to that.
+func TestDotPeriods(t *testing.T) {
+	for features := 1; features <= 9; features++ {
+		for samples := 1; samples <= 9; samples++ {
+			d, err := packing.NewDot(features, samples, slots)
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, d.Layout.Period(), 8)
+			require.Equal(t, samples, d.Layout.Axes[1].Len)
+			require.Less(t, d.Layout.Axes[0].Size, 2*features, "no feature more than needed")
+		}
+	}
+}
+
+// Update turns the products of a batch into the mean gradient, replicated as
+// weights are, wherever in the ciphertext they came from: given all slots it
+// averages the repetitions, whose independent errors shrink by their number.
+func TestUpdateIsTheMeanGradient(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := drawBatch(t)
+		factor := rapid.Float64Range(-2, 2).Draw(t, "factor")
+		products := times(b.dot.Targets(b.e), b.dot.Data(b.rows))
+		want := make([]float64, b.feat)
+		for s, row := range b.rows {
+			for j, x := range row {
+				want[j] += factor * b.e[s] * x
+			}
+		}
+		m := b.dot.Update(factor)
+		near(t, b.dot.Weights(want), m.Apply(products), "one period")
+		copies := slots / b.dot.Layout.Period()
+		all := slices.Repeat(products, copies)
+		near(t, slices.Repeat(b.dot.Weights(want), copies), m.Apply(all), "all slots")
+		require.NoError(t, m.Check(slots))
+		require.Equal(t, 1, m.Depth())
+
+		ones := slices.Repeat([]float64{1}, slots)
+		block := float64(b.dot.Layout.Axes[1].Size)
+		require.InDelta(t, factor*factor*block/float64(copies), m.ApplyVariance(ones)[0], 1e-9)
+	})
 }

@@ -136,8 +136,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// maxSpecial bounds the special primes: mhe/rns divides by at most eight primes
-// at a time, and a rescale takes the top one along.
+// maxSpecial bounds the special primes: mhe/rns converts from at most eight primes
+// at a time, and a rescale takes the top one along. Mask primes may be one more.
 const maxSpecial = 7
 
 // check reports what can be seen before primes are chosen.
@@ -161,6 +161,7 @@ func (c Config) check() error {
 	must(c.LogMessage >= 0, "LogMessage is %d", c.LogMessage)
 	must(len(c.LogP) >= 1, "no special prime: key switching needs one, for example LogP {60}")
 	must(len(c.LogP) <= maxSpecial, "%d special primes, want at most %d", len(c.LogP), maxSpecial)
+	must(c.MaskPrimes <= maxSpecial+1, "%d mask primes, want at most %d", c.MaskPrimes, maxSpecial+1)
 	must(c.MaskPrimes >= 1 && c.MaskPrimes < len(c.LogQ), "%d of %d ciphertext primes carry masks: no level is left to compute with", c.MaskPrimes, len(c.LogQ))
 	for i, q := range c.LogQ {
 		must(20 <= q && q <= 60, "LogQ[%d] is %d bits, want 20 to 60", i, q)

@@ -47,6 +47,9 @@ func TestNewRefuses(t *testing.T) {
 		{"masks too wide for the bottom primes", func(c *params.Config) { c.MaskPrimes = 2 }, "the 2 bottom primes have 120.0"},
 		{"masks beyond 192 bits", func(c *params.Config) { c.MaskPrimes, c.LogMessage = 4, 65 }, "masks of 193 bits, want at most 192"},
 		{"more special primes than key switching divides by", func(c *params.Config) { c.LogP = slices.Repeat([]int{50}, 8) }, "8 special primes, want at most 7"},
+		{"more mask primes than a lift converts", func(c *params.Config) {
+			c.LogQ, c.MaskPrimes = append(slices.Repeat([]int{20}, 9), 45), 9
+		}, "9 mask primes, want at most 8"},
 		{"more primes of a width than there are", func(c *params.Config) { c.LogN, c.LogQ = 16, append(c.LogQ, slices.Repeat([]int{20}, 9)...) }, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

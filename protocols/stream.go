@@ -62,6 +62,10 @@ func (s *Stream) Sub(name string) *Stream {
 	return newStream("nereid/sub/v1", s.state.material[:], []byte(name))
 }
 
+// Open is Sub for callers that take independent streams by name and know readers
+// only: its method value is a func(name string) io.Reader.
+func (s *Stream) Open(name string) io.Reader { return s.Sub(name) }
+
 const streamText = "[stream]"
 
 // Format implements [fmt.Formatter], so that no verb prints the key.

@@ -91,6 +91,9 @@ func (l line) Receive(ctx context.Context) (protocols.Message, error) {
 			if err != nil {
 				return m, fmt.Errorf("from party %d: %w", first.from, err)
 			}
+			if m.From != first.from {
+				return m, fmt.Errorf("%w: a message of party %d says it is from party %d", ErrConfig, first.from, m.From)
+			}
 			return m, nil
 		}
 		box.mu.Unlock()

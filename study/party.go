@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -33,7 +32,8 @@ type party struct {
 	seed    protocols.Seed
 	sk      mhe.SecretKey
 	journal protocols.Journal
-	ledger  *protocols.Ledger
+	ledger  *protocols.Ledger // of opened ciphertexts
+	rows    *protocols.Ledger // of opened rows
 	log     *slog.Logger
 
 	enc     *mhe.Encoder
@@ -44,6 +44,7 @@ type party struct {
 
 	keys    *mhe.PublicKeys
 	ev      mhe.Evaluator
+	querier [32]byte   // hash of the querier's key
 	weights mhe.Tensor // encrypted
 	chain   [32]byte   // digest of all weights so far
 
@@ -146,15 +147,17 @@ func (p *party) rules(t task) protocols.Rules[mhe.Share] {
 }
 
 // common opens the public randomness of a round.
-func (t *terms) common(p protocols.Point) mhe.Source {
-	s := p.Common(t.seed)
-	return func(name string) io.Reader { return s.Sub(name) }
-}
+func (t *terms) common(p protocols.Point) mhe.Source { return p.Common(t.seed).Open }
 
 // private opens the party's secret randomness for a label.
-func (p *party) private(l protocols.Label) mhe.Source {
-	s := l.Private(p.seed)
-	return func(name string) io.Reader { return s.Sub(name) }
+func (p *party) private(l protocols.Label) mhe.Source { return l.Private(p.seed).Open }
+
+// privateFor opens the party's secret randomness for a label and data of the
+// party's own that the share is made of. The data is not in the label, which is
+// public; if it ever changed under one label, its randomness would too.
+func (p *party) privateFor(l protocols.Label, data []byte) mhe.Source {
+	sum := sha256.Sum256(data)
+	return l.Private(p.seed).Sub(fmt.Sprintf("data %x", sum)).Open
 }
 
 // weightsChanged moves the digest of the weights on by the bytes of an update.
@@ -172,11 +175,19 @@ var (
 // it leaves, because the ciphertext is a function of this party's data in the
 // clear. The label names the weights, so that no randomness serves twice.
 func (p *party) Sum(ctx context.Context, step int, g mhe.Tensor) (total mhe.Tensor, err error) {
+	shape := mhe.CipherShape(p.plan.Set, g.Level())
 	t := task{
-		phase: phaseCombine, protocol: "gradient", step: step, context: p.chain[:],
-		shape: mhe.CipherShape(p.plan.Set, g.Level()),
+		phase: phaseCombine, protocol: "gradient", step: step, context: p.chain[:], shape: shape,
 		gen: func(l protocols.Label) (mhe.Share, error) {
-			r, err := p.keys.Encryption().Rerandomise(g, p.private(l))
+			own, err := g.Share()
+			if err != nil {
+				return nil, err
+			}
+			data, err := shape.Encode(own)
+			if err != nil {
+				return nil, err
+			}
+			r, err := p.keys.Encryption().Rerandomise(g, p.privateFor(l, data))
 			if err != nil {
 				return nil, err
 			}

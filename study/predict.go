@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
@@ -36,13 +36,13 @@ type querier struct {
 	key  *mhe.EncryptionKey
 }
 
-// newQuerier makes a querier's key pair from its seed.
-func newQuerier(t *terms, enc *mhe.Encoder, name string, seed protocols.Seed) (*querier, error) {
+// newQuerier makes the key pair of the policy's querier from its seed.
+func newQuerier(t *terms, enc *mhe.Encoder, seed protocols.Seed) (*querier, error) {
+	name := t.policy.querier
 	l := protocols.Label{Point: t.point("querier", 0, name)}
-	s := l.Private(seed)
 	q := &querier{terms: t, name: name, enc: enc}
 	var err error
-	q.sk, q.key, err = mhe.NewQuerierKey(t.plan.Set, func(name string) io.Reader { return s.Sub(name) })
+	q.sk, q.key, err = mhe.NewQuerierKey(t.plan.Set, l.Private(seed).Open)
 	return q, err
 }
 
@@ -60,14 +60,14 @@ type query struct {
 func (q *querier) encrypt(collective *mhe.EncryptionKey, rows [][]float64, seed protocols.Seed, part int) (query, error) {
 	set := q.plan.Set
 	out := query{name: q.name, key: q.key}
-	stream := protocols.Label{Point: q.point("query", part, q.name)}.Private(seed)
+	label := protocols.Label{Point: q.point("query", part, q.name), Digest: sha256.Sum256(fmt.Append(nil, rows))}
+	stream := label.Private(seed)
 	for part := range slices.Chunk(rows, q.plan.Queries()) {
 		v, err := q.plan.Query(part)
 		if err != nil {
 			return query{}, err
 		}
-		sub := stream.Sub(fmt.Sprint(len(out.tensors)))
-		x, err := collective.Encrypt(q.enc, v, set.MaxLevel(), mhe.Power(set.LogScale()), func(name string) io.Reader { return sub.Sub(name) })
+		x, err := collective.Encrypt(q.enc, v, set.MaxLevel(), mhe.Power(set.LogScale()), stream.Sub(fmt.Sprint(len(out.tensors))).Open)
 		if err != nil {
 			return query{}, err
 		}
@@ -92,8 +92,8 @@ func (q *querier) outputs(answers []mhe.Tensor, rows []int) ([]float64, error) {
 // opening returns the key switch of count ciphertexts of answers. Its flooding
 // hides the error that the plan expects in them, over all the ciphertexts that
 // the policy lets the querier have opened.
-func (t *terms) opening(count, limit int) (mhe.Opening, error) {
-	sigma, err := mhe.NewNoise(t.plan.Set).Flooding(t.plan.OpenedErr, t.plan.OutputScale, limit, t.cfg.Flooding)
+func (t *terms) opening(count int) (mhe.Opening, error) {
+	sigma, err := mhe.NewNoise(t.plan.Set).Flooding(t.plan.OpenedErr, t.plan.OutputScale, t.policy.ciphertexts, t.cfg.Flooding)
 	return mhe.Opening{Set: t.plan.Set, Level: t.plan.PredictLevel, Count: count, Sigma: sigma}, err
 }
 
@@ -187,31 +187,38 @@ func (q query) size(set params.Set, answers mhe.Shape) int {
 		len(q.rows)*mhe.CipherShape(set, set.MaxLevel()).Size() + answers.Size()
 }
 
+// values returns the outputs that a query asks for.
+func (q query) values() int {
+	n := 0
+	for _, r := range q.rows {
+		n += r
+	}
+	return n
+}
+
 // A switching is one party's part in answering one query.
 type switching struct {
 	*party
 	w       mhe.Tensor
 	o       mhe.Opening
-	limit   int // ciphertexts that the policy lets the querier have opened
-	q       query
+	q       query // accepted
 	outputs []mhe.Tensor
 }
 
 // predict answers a query, given at the root: phase PREDICT. The query and the
-// second polynomials of its answers go down the tree. Every party computes the
-// outputs itself from its own copy of the encrypted weights and refuses others:
-// what leaves encryption is the model's output for the query and nothing else,
-// whatever the root asks for. Then it checks its ledger, and only then makes its
-// share of the key switch. The answers are returned at the root. part numbers
-// the querier's queries.
-func (p *party) predict(ctx context.Context, w mhe.Tensor, q query, part, limit int) (answers []mhe.Tensor, err error) {
-	o, err := p.opening(len(q.rows), limit)
+// second polynomials of its answers go down the tree. Every party checks who
+// asks, computes the outputs itself from its own copy of the encrypted weights and
+// refuses others, charges its ledgers, and only then makes its share of the key
+// switch. The answers are returned at the root. part numbers the querier's
+// queries.
+func (p *party) predict(ctx context.Context, w mhe.Tensor, q query, part int) (answers []mhe.Tensor, err error) {
+	o, err := p.opening(len(q.rows))
 	if err != nil {
 		return nil, err
 	}
-	s := &switching{party: p, w: w, o: o, limit: limit}
+	s := &switching{party: p, w: w, o: o}
 	t := task{
-		phase: phasePredict, protocol: "switch", step: part, place: q.name, context: p.chain[:],
+		phase: phasePredict, protocol: "switch", step: part, place: p.policy.querier, context: s.context(),
 		shape: o.SwitchShape(), hasInput: true, maxIn: q.size(p.plan.Set, o.DecryptShape()),
 		open: s.open, gen: s.share,
 		finish: func(sum mhe.Share) (_ []byte, err error) {
@@ -227,24 +234,28 @@ func (p *party) predict(ctx context.Context, w mhe.Tensor, q query, part, limit 
 	return answers, p.run(ctx, t)
 }
 
-// answer returns the second polynomials of a query's answers and keeps the
-// answers.
-func (s *switching) answer(q query) (mhe.Share, error) {
-	s.q, s.outputs = q, nil
-	var c1 mhe.Share
+// context returns what the answers and the noise depend on besides the query: the
+// weights, the querier's key, the flooding.
+func (s *switching) context() []byte {
+	b := slices.Concat(s.chain[:], s.querier[:])
+	return binary.BigEndian.AppendUint64(b, math.Float64bits(s.o.Sigma))
+}
+
+// answer returns the answers to a query and their second polynomials.
+func (s *switching) answer(q query) (outputs []mhe.Tensor, c1 mhe.Share, err error) {
 	for i, x := range q.tensors {
 		z, err := s.plan.Predict(s.ev, s.w, x, q.rows[i])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		s.outputs, c1 = append(s.outputs, z), append(c1, z.Polys()[1])
+		outputs, c1 = append(outputs, z), append(c1, z.Polys()[1])
 	}
-	return c1, nil
+	return outputs, c1, nil
 }
 
 // ask returns the input of the round, at the root.
 func (s *switching) ask(q query) ([]byte, error) {
-	c1, err := s.answer(q)
+	_, c1, err := s.answer(q)
 	if err != nil {
 		return nil, err
 	}
@@ -258,14 +269,21 @@ func (s *switching) ask(q query) ([]byte, error) {
 
 // open checks a query and that its answers are the model's.
 func (s *switching) open(b []byte) error {
-	q, rest, err := decodeQuery(s.plan.Set, b, s.limit, s.plan.Queries())
+	q, rest, err := decodeQuery(s.plan.Set, b, s.policy.ciphertexts, s.plan.Queries())
 	if err != nil {
 		return err
+	}
+	pin, err := q.key.Hash()
+	if err != nil {
+		return err
+	}
+	if q.name != s.policy.querier || pin != s.querier {
+		return fmt.Errorf("%w: the policy does not know querier %q with this key", errQuery, q.name)
 	}
 	if len(q.tensors) != s.o.Count {
 		return fmt.Errorf("%w: %d ciphertexts, want %d", errQuery, len(q.tensors), s.o.Count)
 	}
-	c1, err := s.answer(q)
+	outputs, c1, err := s.answer(q)
 	if err != nil {
 		return err
 	}
@@ -276,11 +294,15 @@ func (s *switching) open(b []byte) error {
 	if !bytes.Equal(own, rest) {
 		return fmt.Errorf("%w: the answers are not this model's outputs for the query", errQuery)
 	}
+	s.q, s.outputs = q, outputs
 	return nil
 }
 
-// share makes the party's share of the key switch, if its ledger allows it.
+// share makes the party's share of the key switch, if its ledgers allow it.
 func (s *switching) share(l protocols.Label) (mhe.Share, error) {
+	if err := s.rows.Spend(l, s.q.name, s.q.values()); err != nil {
+		return nil, fmt.Errorf("rows: %w", err)
+	}
 	if err := s.ledger.Spend(l, s.q.name, len(s.q.rows)); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,11 @@ package study
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"math/big"
+	"slices"
 	"sync"
 
 	"github.com/nereid-mhe/nereid/dataset"
@@ -22,11 +26,14 @@ func (p *party) generateKeys(ctx context.Context) error {
 	var sum1, sum2 mhe.Share
 	var label protocols.Label // of the first round, which names the ephemeral secret
 	t := p.sumForAll("keys1", plan.Shape1(set), nil, &sum1)
-	t.gen = func(l protocols.Label) (mhe.Share, error) {
-		return plan.Round1(p.sk, common, p.private(l), ephemeral(l))
-	}
 	// The first round has no input: its label is known before it runs.
 	label = protocols.Label{Point: first, Digest: protocols.Digest(p.context, nil, false)}
+	t.gen = func(l protocols.Label) (mhe.Share, error) {
+		if l.Hash() != label.Hash() {
+			return nil, errors.New("study: the first round of key generation has another label than the second expects")
+		}
+		return plan.Round1(p.sk, common, p.private(l), ephemeral(l))
+	}
 	if err := p.run(ctx, t); err != nil {
 		return err
 	}
@@ -89,9 +96,41 @@ func (p *party) sumForAll(protocol string, shape mhe.Shape, context []byte, sum 
 	}
 }
 
-// momentsLevel and momentsLogScale leave room for sums of squares up to 2^80 and
-// resolve 2^-50: units of the features hardly matter.
-const momentsLogScale = 90
+// Moments travel as integers: values are rounded to multiples of 2^-momentsGrid,
+// and their chunks of chunkBits bits take a coefficient each, shifted by
+// momentsShift bits, far above errors and flooding. Sums are exact: a party's part
+// leaves no trace of floating point in the total.
+const (
+	momentsGrid  = 60
+	chunkBits    = 40
+	chunks       = 5 // values up to 2^(chunks·chunkBits - momentsGrid - 1) = 2^139
+	momentsShift = 64
+)
+
+// toChunks splits v into signed chunks, the lowest first.
+func toChunks(v float64) ([]int64, bool) {
+	if math.IsNaN(v) || math.Abs(v) >= math.Exp2(chunks*chunkBits-momentsGrid-1) {
+		return nil, false
+	}
+	x, _ := new(big.Float).SetMantExp(big.NewFloat(v), momentsGrid).Int(nil)
+	out := make([]int64, chunks)
+	for i := range out {
+		var low big.Int
+		x.QuoRem(x, new(big.Int).Lsh(big.NewInt(1), chunkBits), &low) // truncated: low has the sign of x
+		out[i] = low.Int64()
+	}
+	return out, true
+}
+
+// fromChunks is the inverse of toChunks, for sums of chunks.
+func fromChunks(c []*big.Int) float64 {
+	x := new(big.Int)
+	for i := len(c) - 1; i >= 0; i-- {
+		x.Add(x.Lsh(x, chunkBits), c[i])
+	}
+	f, _ := new(big.Float).SetMantExp(new(big.Float).SetInt(x), -momentsGrid).Float64()
+	return f
+}
 
 // standardise computes the means and standard deviations of all parties' rows
 // together: phase PREPARE. Every party encrypts its sums, the ciphertexts are
@@ -99,24 +138,23 @@ const momentsLogScale = 90
 // 2d+1 numbers to every party.
 func (p *party) standardise(ctx context.Context, t dataset.Table) (dataset.Scaler, error) {
 	set := p.plan.Set
-	level, scale := set.MaskLevel(), mhe.Power(momentsLogScale)
+	level := set.MaskLevel()
 	m := t.Moments()
-	values := make([]float64, set.N())
 	d := len(m.Sum)
-	values[0] = m.N
-	copy(values[1:], m.Sum)
-	copy(values[1+d:], m.SumSq)
-	for i, v := range values[:1+2*d] {
-		if !(v < 1<<80 && v > -1<<80) {
-			return dataset.Scaler{}, fmt.Errorf("%w: column %q sums to %g: change its unit", ErrConfig, t.Features[(i-1)%d], v)
+	var ints []int64
+	for i, v := range slices.Concat([]float64{m.N}, m.Sum, m.SumSq) {
+		c, ok := toChunks(v)
+		if !ok {
+			return dataset.Scaler{}, fmt.Errorf("%w: column %q sums to %g: change its unit", ErrConfig, t.Features[(i+d-1)%d], v)
 		}
+		ints = append(ints, c...)
 	}
 
 	var total mhe.Share
 	shape := mhe.CipherShape(set, level)
 	sum := p.sumForAll("moments", shape, nil, &total)
 	sum.gen = func(l protocols.Label) (mhe.Share, error) {
-		x, err := p.keys.Encryption().Encrypt(p.enc, values, level, scale, p.private(l))
+		x, err := p.keys.Encryption().EncryptIntegers(ints, momentsShift, level, p.privateFor(l, fmt.Append(nil, ints)))
 		if err != nil {
 			return nil, err
 		}
@@ -125,16 +163,20 @@ func (p *party) standardise(ctx context.Context, t dataset.Table) (dataset.Scale
 	if err := p.run(ctx, sum); err != nil {
 		return dataset.Scaler{}, err
 	}
-	slots, err := p.decrypt(ctx, "moments", mhe.NewEncrypted(total[0], total[1], scale), shape)
+	opened, err := p.decrypt(ctx, "moments", mhe.NewEncrypted(total[0], total[1], mhe.Power(momentsShift)), shape, len(ints))
 	if err != nil {
 		return dataset.Scaler{}, err
 	}
-	return dataset.Moments{N: slots[0], Sum: slots[1 : 1+d], SumSq: slots[1+d : 1+2*d]}.Scaler(p.cfg.Clip)
+	var v []float64
+	for c := range slices.Chunk(opened, chunks) {
+		v = append(v, fromChunks(c))
+	}
+	return dataset.Moments{N: v[0], Sum: v[1 : 1+d], SumSq: v[1+d:]}.Scaler(p.cfg.Clip)
 }
 
-// decrypt opens a ciphertext that is the sum of fresh ones, and that every party
-// holds, to all of them.
-func (p *party) decrypt(ctx context.Context, place string, x mhe.Tensor, shape mhe.Shape) ([]float64, error) {
+// decrypt opens the first n integers of a ciphertext that is the sum of fresh
+// ones, and that every party holds, to all of them.
+func (p *party) decrypt(ctx context.Context, place string, x mhe.Tensor, shape mhe.Shape, n int) ([]*big.Int, error) {
 	noise := mhe.NewNoise(p.plan.Set)
 	err := noise.Encrypt(x.Scale()) * float64(p.cfg.Parties) // a bound: errors of the parties add up
 	sigma, ferr := noise.Flooding(err, x.Scale(), 1, p.cfg.Flooding)
@@ -159,7 +201,7 @@ func (p *party) decrypt(ctx context.Context, place string, x mhe.Tensor, shape m
 	if err := p.run(ctx, t); err != nil {
 		return nil, err
 	}
-	out, oerr := o.Decrypt(p.enc, []mhe.Tensor{x}, sum)
+	out, oerr := o.DecryptIntegers([]mhe.Tensor{x}, sum, n)
 	if oerr != nil {
 		return nil, oerr
 	}

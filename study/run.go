@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"slices"
@@ -51,6 +50,9 @@ func Run(ctx context.Context, cfg Config, data dataset.Table, log *slog.Logger, 
 	if err := s.makeParties(log); err != nil {
 		return Report{}, err
 	}
+	if cfg.Regression && cfg.MaxTarget == 0 {
+		s.openings = append(s.openings, Opened{"largest absolute target, as a bound in the public plan", "all parties", 1, 0})
+	}
 	if err := s.run(ctx); err != nil {
 		return Report{}, err
 	}
@@ -94,7 +96,8 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 	}
 	var beacon [32]byte
 	_, _ = rand.Read(beacon[:])
-	t, err := newTerms(cfg, plan, beacon)
+	queries := (test.Rows() + plan.Queries() - 1) / plan.Queries()
+	t, err := newTerms(cfg, plan, policy{querierName, queries, test.Rows()}, beacon)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +122,7 @@ const maxOutputNoise = 0.1
 
 // outputNoise returns the planned standard deviation of an opened output.
 func (s *simulation) outputNoise() (float64, error) {
-	o, err := s.opening(1, s.limit())
+	o, err := s.opening(1)
 	if err != nil {
 		return 0, err
 	}
@@ -133,7 +136,7 @@ func (s *simulation) checkPrecision() error {
 		return err
 	}
 	if noise > maxOutputNoise*s.plan.Model.MaxTarget {
-		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, s.cfg.Flooding, s.limit(), noise, maxOutputNoise*s.plan.Model.MaxTarget)
+		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, maxOutputNoise*s.plan.Model.MaxTarget)
 	}
 	return nil
 }
@@ -148,7 +151,9 @@ func makePlan(cfg Config, tables []dataset.Table, test dataset.Table) (*nn.Plan,
 		Features: tables[0].Dim() + 1, Loss: loss, SGD: cfg.SGD,
 		MaxFeature: math.Max(cfg.Clip, 1), MaxTarget: 1,
 	}
-	if cfg.Regression {
+	if cfg.Regression && cfg.MaxTarget > 0 {
+		m.MaxTarget = cfg.MaxTarget
+	} else if cfg.Regression {
 		m.MaxTarget = 0
 		for _, t := range append(slices.Clone(tables), test) {
 			for _, y := range t.Y {
@@ -220,7 +225,8 @@ func (s *simulation) makeParties(log *slog.Logger) error {
 	for _, id := range s.tree.Members() {
 		p := &party{
 			terms: s.terms, id: id, seed: protocols.GenerateSeed(), journal: protocols.NewMemoryJournal(),
-			ledger: protocols.NewLedger(map[string]int{querierName: s.limit()}), log: log.With("party", id),
+			ledger: protocols.NewLedger(map[string]int{s.policy.querier: s.policy.ciphertexts}),
+			rows:   protocols.NewLedger(map[string]int{s.policy.querier: s.policy.rows}), log: log.With("party", id),
 			enc: enc, refresh: refresh, hub: hub, cores: cores, made: made,
 			spent: map[string]time.Duration{}, sent: map[string]int64{},
 		}
@@ -232,9 +238,6 @@ func (s *simulation) makeParties(log *slog.Logger) error {
 	}
 	return nil
 }
-
-// limit is the study's policy: the ciphertexts that hold the test rows.
-func (s *simulation) limit() int { return (s.test.Rows() + s.plan.Queries() - 1) / s.plan.Queries() }
 
 // querierName is the querier of a simulated study.
 const querierName = "querier"
@@ -332,9 +335,16 @@ func (s *simulation) train(ctx context.Context) error {
 func (s *simulation) predict(ctx context.Context) error {
 	root := s.parties[s.tree.Root()]
 	seed := protocols.GenerateSeed()
-	q, err := newQuerier(s.terms, root.enc, querierName, seed)
+	q, err := newQuerier(s.terms, root.enc, seed)
 	if err != nil {
 		return err
+	}
+	pin, err := q.key.Hash()
+	if err != nil {
+		return err
+	}
+	for _, p := range s.parties {
+		p.querier = pin
 	}
 	part := 0
 	for rows := range slices.Chunk(s.query, maxCiphertexts*s.plan.Queries()) {
@@ -344,7 +354,7 @@ func (s *simulation) predict(ctx context.Context) error {
 		}
 		var answers []mhe.Tensor
 		err = s.all(ctx, func(ctx context.Context, p *party) error {
-			a, err := p.predict(ctx, p.weights, ask, part, s.limit())
+			a, err := p.predict(ctx, p.weights, ask, part)
 			if p.isRoot() {
 				answers = a
 			}
@@ -370,26 +380,15 @@ const maxCiphertexts = 8
 
 // verify opens the weights with all secrets, which only a simulation holds.
 func (s *simulation) verify() ([]float64, error) {
-	w := s.parties[0].weights
-	o := mhe.Opening{Set: s.plan.Set, Level: w.Level(), Count: 1, Sigma: 1e-3}
-	shape := o.DecryptShape()
-	sum := shape.New()
+	var secrets []mhe.SecretKey
 	for _, p := range s.parties {
-		l := protocols.Label{Point: s.point("verify", 0, "")}
-		src := l.Private(p.seed)
-		share, err := o.DecryptShare(p.sk, w.Polys()[1:], func(name string) io.Reader { return src.Sub(name) })
-		if err != nil {
-			return nil, err
-		}
-		if sum, err = shape.Add(sum, share); err != nil {
-			return nil, err
-		}
+		secrets = append(secrets, p.sk)
 	}
-	slots, err := o.Decrypt(s.parties[0].enc, []mhe.Tensor{w}, sum)
+	slots, err := mhe.Reveal(s.parties[0].enc, s.parties[0].weights, secrets...)
 	if err != nil {
 		return nil, err
 	}
-	return s.plan.Dense.Dot.Read(slots[0]), nil
+	return s.plan.Dense.Dot.Read(slots), nil
 }
 
 // report compares the encrypted run with the clear ones.

@@ -50,7 +50,7 @@ func TestRunKeepsThePlansPromises(t *testing.T) {
 		{"mini-batches and a schedule", synthetic(t, 400), func(c *study.Config) { c.Batch, c.SGD.Decay, c.SGD.Rate = 16, 0.05, 0.5 }},
 		{"skewed parties", synthetic(t, 400), func(c *study.Config) { c.Partition = dataset.PartitionSkewed }},
 		{"degree 5", synthetic(t, 300), func(c *study.Config) { c.Degree, c.SGD.L2 = 5, 0 }},
-		{"regression", regression, func(c *study.Config) { c.Regression, c.SGD.Rate = true, 0.3 }},
+		{"regression", regression, func(c *study.Config) { c.Regression, c.MaxTarget, c.SGD.Rate = true, 1, 0.3 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := toyConfig()

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"math/big"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"log/slog"
@@ -65,13 +67,11 @@ func (s *simulation) machines(t testing.TB, step int, g mhe.Tensor) (ms []protoc
 // reveal opens a tensor with all secrets.
 func (s *simulation) reveal(t testing.TB, x mhe.Tensor, parties int) []float64 {
 	t.Helper()
-	basis := mhe.Basis(s.plan.Set, x.Level())
-	m := basis.New()
-	basis.Add(m, x.Polys()[0])
+	var secrets []mhe.SecretKey
 	for _, p := range s.parties[:parties] {
-		p.sk.MulAdd(x.Level(), m, x.Polys()[1])
+		secrets = append(secrets, p.sk)
 	}
-	v, err := s.parties[0].enc.Decode(m, x.Scale())
+	v, err := mhe.Reveal(s.parties[0].enc, x, secrets...)
 	require.NoError(t, err)
 	return v
 }
@@ -184,50 +184,113 @@ func TestJournalledRefreshShare(t *testing.T) {
 	require.Nil(t, share(out), "nothing may be sent for a second input")
 }
 
-// The root cannot have anything opened but the model's outputs.
+// asked returns a query of three rows, and who answers it at the root and a leaf.
+func (s *simulation) asked(t testing.TB) (ask query, root, leaf *switching) {
+	t.Helper()
+	seed := protocols.GenerateSeed()
+	q, err := newQuerier(s.terms, s.parties[0].enc, seed)
+	require.NoError(t, err)
+	pin, err := q.key.Hash()
+	require.NoError(t, err)
+	ask, err = q.encrypt(s.parties[0].keys.Encryption(), s.query[:3], seed, 0)
+	require.NoError(t, err)
+	o, err := s.opening(1)
+	require.NoError(t, err)
+	for _, p := range s.parties {
+		p.querier = pin
+	}
+	w := s.plan.Initial()
+	return ask, &switching{party: s.parties[0], w: w, o: o}, &switching{party: s.parties[1], w: w, o: o}
+}
+
+// Parties open a query's outputs and nothing else, to the policy's querier and
+// nobody else.
 func TestPartiesRefuseOtherOpenings(t *testing.T) {
 	s := prepared(t, 3)
-	root, leaf := s.parties[0], s.parties[1]
-	w := s.plan.Initial()
-	seed := protocols.GenerateSeed()
-	q, err := newQuerier(s.terms, root.enc, querierName, seed)
+	ask, root, leaf := s.asked(t)
+	input, err := root.ask(ask)
 	require.NoError(t, err)
-	ask, err := q.encrypt(root.keys.Encryption(), s.query[:3], seed, 0)
-	require.NoError(t, err)
-	o, err := s.opening(1, 10)
-	require.NoError(t, err)
-	honest := &switching{party: root, w: w, o: o, limit: 10}
-	input, err := honest.ask(ask)
-	require.NoError(t, err)
-
-	check := &switching{party: leaf, w: w, o: o, limit: 10}
-	require.NoError(t, check.open(input))
+	require.NoError(t, leaf.open(input))
 
 	g, _ := s.gradient(t, "secret")
 	stolen, err := mhe.Drop(g, s.plan.PredictLevel)
 	require.NoError(t, err)
-	e, err := o.DecryptShape().Encode(mhe.Share{stolen.Polys()[1]})
+	e, err := leaf.o.DecryptShape().Encode(mhe.Share{stolen.Polys()[1]})
 	require.NoError(t, err)
-	require.ErrorContains(t, check.open(append(input[:len(input)-len(e):len(input)-len(e)], e...)), "not this model's outputs")
+	n := len(input) - len(e)
+	require.ErrorContains(t, leaf.open(append(input[:n:n], e...)), "not this model's outputs")
 
 	for _, cut := range []int{0, 1, 5, len(input) / 2, len(input) - 1} {
-		require.Error(t, check.open(input[:cut]), "cut at %d", cut)
+		require.Error(t, leaf.open(input[:cut]), "cut at %d", cut)
 	}
-	require.Error(t, check.open(append(input[:len(input):len(input)], 0)))
-	require.ErrorIs(t, (&switching{party: leaf, w: w, o: o}).open(input), errQuery, "beyond the policy")
+	require.Error(t, leaf.open(append(input[:len(input):len(input)], 0)))
+
+	renamed := ask
+	renamed.name = "mallory"
+	input, err = root.ask(renamed)
+	require.NoError(t, err)
+	require.ErrorContains(t, leaf.open(input), "mallory")
+
+	other, _, _ := s.asked(t) // pins another key
+	leaf.querier = [32]byte{1}
+	input, err = root.ask(other)
+	require.NoError(t, err)
+	require.ErrorContains(t, leaf.open(input), "with this key")
 }
 
-// Each party's own ledger limits what a querier is given.
+// Each party's own ledgers limit what a querier is given, in ciphertexts and in
+// rows.
 func TestLedgerLimitsOpenings(t *testing.T) {
 	s := prepared(t, 3)
-	leaf := s.parties[1]
-	sw := &switching{party: leaf, q: query{name: querierName, rows: make([]int, s.limit()+1)}}
-	_, err := sw.share(protocols.Label{Point: s.point("switch", 0, querierName)})
-	var budget *protocols.BudgetError
-	require.ErrorAs(t, err, &budget)
-	sw.q = query{name: "stranger", rows: []int{1}}
-	_, err = sw.share(protocols.Label{Point: s.point("switch", 1, "stranger")})
-	require.ErrorAs(t, err, &budget)
+	for name, q := range map[string]query{
+		"ciphertexts": {name: querierName, rows: slices.Repeat([]int{1}, s.policy.ciphertexts+1)},
+		"rows":        {name: querierName, rows: []int{s.policy.rows + 1}},
+		"stranger":    {name: "stranger", rows: []int{1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sw := &switching{party: s.parties[1], q: q}
+			_, err := sw.share(protocols.Label{Point: s.point("switch", 0, name)})
+			var budget *protocols.BudgetError
+			require.ErrorAs(t, err, &budget)
+		})
+	}
+}
+
+// Sums of moments are exact whatever the units of the columns, and the same
+// however the rows are divided.
+func TestMomentsAreExact(t *testing.T) {
+	values := []float64{0, 1, -1, 614, 0.1, -3.5e-7, 1e18, -7.25e30, 1.0 / 3}
+	for _, v := range values {
+		total := make([]*big.Int, chunks)
+		for i := range total {
+			total[i] = new(big.Int)
+		}
+		for _, w := range values {
+			for _, x := range []float64{v, w} {
+				c, ok := toChunks(x)
+				require.True(t, ok)
+				for i := range c {
+					require.Less(t, math.Abs(float64(c[i])), math.Exp2(chunkBits))
+					total[i].Add(total[i], big.NewInt(c[i]))
+				}
+			}
+		}
+		want := 0.0
+		for _, w := range values {
+			want += w
+		}
+		require.InEpsilon(t, want+float64(len(values))*v+1e40, fromChunks(total)+1e40, 1e-12)
+		c, _ := toChunks(v)
+		own := make([]*big.Int, chunks)
+		for i := range c {
+			own[i] = big.NewInt(c[i])
+		}
+		require.InDelta(t, v, fromChunks(own), math.Max(1e-17, math.Abs(v)*1e-15))
+	}
+	for _, v := range []float64{math.NaN(), math.Inf(1), 1e60} {
+		_, ok := toChunks(v)
+		require.False(t, ok)
+	}
 }
 
 // A gradient that leaves a party is not the deterministic function of its data
@@ -275,12 +338,7 @@ func slotEqual(seen []rns.Poly, i int, x uint64) bool {
 func FuzzDecodeQuery(f *testing.F) {
 	s := prepared(f, 3)
 	set := s.plan.Set
-	root := s.parties[0]
-	seed := protocols.GenerateSeed()
-	q, err := newQuerier(s.terms, root.enc, querierName, seed)
-	require.NoError(f, err)
-	ask, err := q.encrypt(root.keys.Encryption(), s.query[:3], seed, 0)
-	require.NoError(f, err)
+	ask, _, _ := s.asked(f)
 	b, err := ask.encode(set)
 	require.NoError(f, err)
 	f.Add(b[:64])

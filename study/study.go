@@ -43,6 +43,7 @@ type Config struct {
 	Seed         uint64            // of the split, the partition and the order of rows; public
 
 	Regression bool    // least squares instead of logistic regression
+	MaxTarget  float64 // of a regression: declared bound of |target|, public; 0 takes the table's and says so
 	Degree     int     // of the polynomial in place of the sigmoid, odd
 	Interval   float64 // the outputs are expected in [-Interval, Interval]
 	Clip       float64 // standardised features are cut at ±Clip
@@ -100,6 +101,7 @@ func (c Config) check() error {
 	must(c.Regression || c.Degree >= 1 && c.Degree%2 == 1 && c.Degree <= 7, "a sigmoid of degree %d: want 1, 3, 5 or 7", c.Degree)
 	must(c.Interval > 0 && finite(c.Interval), "an interval of %g: want a positive number", c.Interval)
 	must(c.Clip > 0 && finite(c.Clip), "features cut at %g: want a positive number of standard deviations", c.Clip)
+	must(c.MaxTarget >= 0 && finite(c.MaxTarget), "targets bounded by %g: want a positive number", c.MaxTarget)
 	must(c.Epochs >= 1, "%d epochs: want at least 1", c.Epochs)
 	must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
 	must(c.Flooding >= mhe.MinFlooding && c.Flooding <= 80, "flooding of %d bits: want %d to 80", c.Flooding, mhe.MinFlooding)
@@ -123,18 +125,26 @@ type terms struct {
 	tree    protocols.Tree
 	plan    *nn.Plan
 	study   protocols.StudyID
+	policy  policy
 	context []byte   // of every round: the plan's hash
 	seed    [32]byte // of common randomness
 }
 
+// A policy says who may have what opened. It is part of the terms.
+type policy struct {
+	querier     string
+	ciphertexts int // openings, which set the flooding
+	rows        int
+}
+
 // newTerms fixes the terms. beacon makes the study unlike any other, so that no
 // common randomness is ever used twice.
-func newTerms(cfg Config, plan *nn.Plan, beacon [32]byte) (*terms, error) {
+func newTerms(cfg Config, plan *nn.Plan, policy policy, beacon [32]byte) (*terms, error) {
 	tree, err := protocols.NewTree(cfg.Parties, cfg.Fanout)
 	if err != nil {
 		return nil, err
 	}
-	t := &terms{cfg: cfg, tree: tree, plan: plan}
+	t := &terms{cfg: cfg, tree: tree, plan: plan, policy: policy}
 	h := plan.Hash()
 	t.context = h[:]
 	b := append([]byte("nereid/study/v1"), h[:]...)
@@ -142,7 +152,9 @@ func newTerms(cfg Config, plan *nn.Plan, beacon [32]byte) (*terms, error) {
 	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Parties))
 	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Fanout))
 	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Flooding))
-	b = append(b, cfg.Name...)
+	b = binary.BigEndian.AppendUint64(b, uint64(policy.ciphertexts))
+	b = binary.BigEndian.AppendUint64(b, uint64(policy.rows))
+	b = fmt.Appendf(b, "%q %q", cfg.Name, policy.querier)
 	t.study = sha3.Sum256(b)
 	t.seed = sha3.Sum256(append([]byte("nereid/common-seed/v1"), t.study[:]...))
 	return t, nil

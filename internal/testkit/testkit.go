@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nereid-mhe/nereid/mhe"
-	"github.com/nereid-mhe/nereid/mhe/rns"
 	"github.com/nereid-mhe/nereid/params"
 )
 
@@ -74,19 +73,12 @@ func Add(t testing.TB, shape mhe.Shape, acc, s mhe.Share) mhe.Share {
 	return acc
 }
 
-// Open decrypts t with the given parties' shares and hardly any flooding.
+// Open decrypts x with the secrets of the first parties.
 func (w World) Open(t testing.TB, x mhe.Tensor, parties int) []float64 {
 	t.Helper()
-	o := mhe.Opening{Set: w.Set, Level: x.Level(), Count: 1, Sigma: 0.01}
-	var sum mhe.Share
-	for i, sk := range w.Secrets[:parties] {
-		s, err := o.DecryptShare(sk, []rns.Poly{x.Polys()[1]}, Source(fmt.Sprint("open", i)))
-		require.NoError(t, err)
-		sum = Add(t, o.DecryptShape(), sum, s)
-	}
-	out, err := o.Decrypt(w.Encoder, []mhe.Tensor{x}, sum)
+	v, err := mhe.Reveal(w.Encoder, x, w.Secrets[:parties]...)
 	require.NoError(t, err)
-	return out[0]
+	return v
 }
 
 // Encrypt encrypts one period of values at the default scale.

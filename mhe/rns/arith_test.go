@@ -314,3 +314,35 @@ func TestCodecForEveryWidth(t *testing.T) {
 		}
 	}
 }
+
+// A panic inside Each is one of the caller, who can recover from it, on any number
+// of goroutines.
+func TestEachPanicsInTheCaller(t *testing.T) {
+	for _, workers := range []int{1, 2, 8} {
+		require.Panics(t, func() {
+			rns.Each(workers, 20, func(i int) {
+				if i == 7 {
+					panic("broken")
+				}
+			})
+		}, "%d workers", workers)
+	}
+}
+
+// Borrowed polynomials have the size of their basis and are nobody else's.
+func TestBorrow(t *testing.T) {
+	b := basis(t)
+	for range 3 {
+		p, q := b.Borrow(), b.Borrow()
+		require.Len(t, p, len(b))
+		for i := range p {
+			require.Len(t, p[i], n)
+			p[i][0], q[i][0] = 1, 2
+			require.EqualValues(t, 1, p[i][0])
+		}
+		rns.Return(p)
+		rns.Return(q)
+	}
+	rns.ReturnLimb(make([]uint64, 8))
+	require.Len(t, rns.BorrowLimb(16), 16, "of the size asked for")
+}

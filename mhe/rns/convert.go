@@ -73,11 +73,28 @@ func (l *Lift) Do(in, out Poly, workers int) {
 
 // Limb converts in to limb j of the target basis only.
 func (l *Lift) Limb(in Poly, out []uint64, j int) {
+	if len(l.from) == 1 {
+		l.centre(in[0][:len(out)], out, j)
+		return
+	}
 	var d digits
 	for lo := 0; lo < len(out); lo += chunk {
 		hi := min(len(out), lo+chunk)
 		l.digits(&d, in, lo, hi)
 		l.combine(&d, out[lo:hi], j)
+	}
+}
+
+// centre converts residues of a single prime q: those above q/2 stand for
+// negative numbers. It is what every digit of a key switch with one special prime
+// needs.
+func (l *Lift) centre(in, out []uint64, j int) {
+	half, s := l.from[0].Modulus/2, l.to[j]
+	p, brc := s.Modulus, s.BRedConstant
+	negative := (p - l.qMod[j]) % p
+	for x, r := range in {
+		upper := uint64(int64(half-r) >> 63) // all ones for the upper half
+		out[x] = ring.CRed(ring.BRedAdd(r, p, brc)+negative&upper, p)
 	}
 }
 

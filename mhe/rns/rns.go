@@ -20,6 +20,7 @@
 package rns
 
 import (
+	"math/big"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -88,7 +89,8 @@ func Return(p Poly) {
 }
 
 // Each calls f(0), …, f(n-1) on up to workers goroutines and waits for them.
-// With one worker it is a plain loop.
+// With one worker it is a plain loop. A panic in f is one in the caller, who can
+// recover from it.
 func Each(workers, n int, f func(i int)) {
 	if workers = min(workers, n); workers <= 1 {
 		for i := range n {
@@ -98,14 +100,23 @@ func Each(workers, n int, f func(i int)) {
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
+	var failed atomic.Pointer[any]
 	for range workers {
 		wg.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					failed.Store(&r)
+				}
+			}()
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				f(i)
 			}
 		})
 	}
 	wg.Wait()
+	if r := failed.Load(); r != nil {
+		panic(*r)
+	}
 }
 
 // NTT transforms p in place.
@@ -180,6 +191,23 @@ func (b Basis) AddInts(dst Poly, v []int64) {
 // PowMod returns 2^e mod the prime of s.
 func PowMod(s *ring.SubRing, e int) uint64 {
 	return ring.ModExp(2, uint64(e), s.Modulus)
+}
+
+// Centred returns coefficient i of p, in coefficient form, as the integer of
+// least absolute value that has its residues.
+func (b Basis) Centred(p Poly, i int) *big.Int {
+	q, x := big.NewInt(1), new(big.Int)
+	for k, s := range b { // Garner: x has the residues of the primes so far, q is their product
+		m := new(big.Int).SetUint64(s.Modulus)
+		d := new(big.Int).SetUint64(p[k][i])
+		d.Sub(d, x).Mul(d, new(big.Int).ModInverse(q, m)).Mod(d, m)
+		x.Add(x, d.Mul(d, q))
+		q.Mul(q, m)
+	}
+	if x.Cmp(new(big.Int).Rsh(q, 1)) > 0 {
+		x.Sub(x, q)
+	}
+	return x
 }
 
 // reduce128 returns (hi·2^64 + lo)·2^-64 mod q.

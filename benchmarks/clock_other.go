@@ -1,0 +1,8 @@
+//go:build !(linux || darwin || freebsd)
+
+package main
+
+import "time"
+
+// cpuTime reports that the system does not tell.
+func cpuTime() (time.Duration, bool) { return 0, false }

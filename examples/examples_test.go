@@ -1,0 +1,41 @@
+// Package examples_test runs the examples, one short main for each scenario.
+package examples_test
+
+import (
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every example must run as a user would run it, and say what it promises.
+func TestExamples(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the examples use secure parameters, for seconds")
+	}
+	for name, want := range map[string][]string{
+		"keygen":  {`all three: +\[3\.000\d|all three: +\[2\.999\d`, `two of them: \[\S+e\+`},
+		"refresh": {`before: level 2, slots \[1 2 3 6 -4 0 1 5\]`, `after: +level 6, slots \[(2\.999|3\.000)\d`},
+		"logreg":  {`accuracy: 0\.\d+ encrypted`, `opened to querier: 120 values`, `weights within \de-`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := exec.CommandContext(t.Context(), "go", "run", "./"+name).Output()
+			require.NoError(t, err, "%s", out)
+			for _, w := range want {
+				require.Regexp(t, w, string(out))
+			}
+		})
+	}
+}
+
+// An example refuses arguments that it does not understand.
+func TestLogregRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles an example")
+	}
+	for _, args := range [][]string{{"one"}, {"no-such-file.csv", "outcome"}} {
+		out, err := exec.CommandContext(t.Context(), "go", append([]string{"run", "./logreg"}, args...)...).CombinedOutput()
+		require.Error(t, err, "%q printed %s", args, out)
+		require.NotContains(t, string(out), "goroutine")
+	}
+}
