@@ -40,23 +40,32 @@ func TestReadRealData(t *testing.T) {
 		first     string // name of the first feature
 	}{
 		{
-			"Pima", []string{"pima", "pima-indians-diabetes.data.csv"}, dataset.Schema{Label: "8"},
-			dataset.Report{Rows: 768}, 8, 268, "c0",
+			"Pima",
+			[]string{"pima", "pima-indians-diabetes.data.csv"},
+			dataset.Schema{Label: "8"},
+			dataset.Report{Rows: 768},
+			8, 268, "c0",
 		},
 		{
-			"breast cancer, drop", []string{"bcw", "breast-cancer-wisconsin.data"},
+			"breast cancer, drop",
+			[]string{"bcw", "breast-cancer-wisconsin.data"},
 			dataset.Schema{Label: "10", Drop: []string{"0"}, Missing: dataset.MissingDrop, Classes: []string{"2", "4"}},
-			dataset.Report{Rows: 683, Dropped: 16}, 9, 239, "c1",
+			dataset.Report{Rows: 683, Dropped: 16},
+			9, 239, "c1",
 		},
 		{
-			"breast cancer, mean", []string{"bcw", "breast-cancer-wisconsin.data"},
+			"breast cancer, mean",
+			[]string{"bcw", "breast-cancer-wisconsin.data"},
 			dataset.Schema{Label: "-1", Drop: []string{"c0"}, Missing: dataset.MissingMean, Classes: []string{"2", "4"}},
-			dataset.Report{Rows: 699, Imputed: 16}, 9, 241, "c1",
+			dataset.Report{Rows: 699, Imputed: 16},
+			9, 241, "c1",
 		},
 		{
-			"credit", []string{"credit", "default_of_credit_card_clients.csv"},
+			"credit",
+			[]string{"credit", "default_of_credit_card_clients.csv"},
 			dataset.Schema{Label: "default payment next month", Drop: []string{"ID"}},
-			dataset.Report{Rows: 30_000, Header: true}, 23, 6_636, "LIMIT_BAL",
+			dataset.Report{Rows: 30_000, Header: true},
+			23, 6_636, "LIMIT_BAL",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

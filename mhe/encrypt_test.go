@@ -1,11 +1,14 @@
 package mhe_test
 
 import (
+	"crypto/sha3"
 	"fmt"
 	"math"
+	"math/big"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/nereid-mhe/nereid/internal/testkit"
 	"github.com/nereid-mhe/nereid/mhe"
@@ -191,4 +194,104 @@ func TestTensorsSayWhatTheyAre(t *testing.T) {
 	x := w.Encrypt(t, v, 2)
 	require.Len(t, x.Polys(), 2)
 	require.Nil(t, x.Values())
+}
+
+// Integers encrypted by several parties add up exactly, of either sign, and as
+// large as the level holds, under noise and flooding below half a unit.
+func TestIntegersAddUpExactly(t *testing.T) {
+	set := testkit.Toy(t, 3)
+	w := world(t, set)
+	key := w.Keys.Encryption()
+	rapid.Check(t, func(rt *rapid.T) {
+		level := rapid.IntRange(1, 3).Draw(rt, "level")
+		// flooding of 2^20 in each of three shares: 2^24 is 9 of its deviations
+		shift := rapid.IntRange(25, 40).Draw(rt, "shift")
+		most := int64(1) << rapid.IntRange(0, 60).Draw(rt, "size")
+		n := rapid.IntRange(1, 40).Draw(rt, "count")
+		shape := mhe.CipherShape(set, level)
+		sum, want := shape.New(), make([]*big.Int, n)
+		for i := range want {
+			want[i] = new(big.Int)
+		}
+		for party := range 3 {
+			v := rapid.SliceOfN(rapid.Int64Range(-most, most), n, n).Draw(rt, "integers")
+			x, err := key.EncryptIntegers(v, shift, level, testkit.Source(fmt.Sprint("integers", party)))
+			require.NoError(rt, err)
+			require.Equal(rt, level, x.Level())
+			require.Zero(rt, x.Scale().Cmp(mhe.Power(shift)))
+			s, err := x.Share()
+			require.NoError(rt, err)
+			_, err = shape.Add(sum, s)
+			require.NoError(rt, err)
+			for i := range v {
+				want[i].Add(want[i], big.NewInt(v[i]))
+			}
+		}
+		x := mhe.NewEncrypted(sum[0], sum[1], mhe.Power(shift))
+		o := mhe.Opening{Set: set, Level: level, Count: 1, Sigma: 1 << 20}
+		got, err := o.DecryptIntegers([]mhe.Tensor{x}, opening(t, w, o, []mhe.Tensor{x}, []int{0, 1, 2}, nil), n)
+		require.NoError(rt, err)
+		require.Len(rt, got[0], n)
+		for i := range want {
+			require.Zero(rt, want[i].Cmp(got[0][i]), "%v instead of %v", got[0][i], want[i])
+		}
+	})
+	for name, tt := range map[string]struct {
+		n, shift, level int
+	}{"too many": {set.N() + 1, 30, 1}, "no shift": {1, 0, 1}, "below all levels": {1, 30, -1}, "above all levels": {1, 30, set.MaxLevel() + 1}} {
+		_, err := key.EncryptIntegers(make([]int64, tt.n), tt.shift, tt.level, testkit.Source("x"))
+		require.ErrorIs(t, err, mhe.ErrShape, name)
+	}
+	_, err := key.EncryptIntegers(make([]int64, 4), 30, 1, failing(testkit.Source("x"), 0))
+	require.ErrorContains(t, err, "randomness")
+
+	x, err := key.EncryptIntegers([]int64{1}, 30, 1, testkit.Source("x"))
+	require.NoError(t, err)
+	o := mhe.Opening{Set: set, Level: 1, Count: 1, Sigma: 100}
+	share := opening(t, w, o, []mhe.Tensor{x}, []int{0}, nil)
+	_, err = o.DecryptIntegers([]mhe.Tensor{x}, share, set.N()+1)
+	require.ErrorIs(t, err, mhe.ErrShape)
+	_, err = o.DecryptIntegers(nil, share, 1)
+	require.ErrorIs(t, err, mhe.ErrShape)
+	// with shares missing, the integers are as large as the modulus
+	got, err := o.DecryptIntegers([]mhe.Tensor{x}, share, set.N())
+	require.NoError(t, err)
+	bits := 0
+	for _, v := range got[0] {
+		bits = max(bits, v.BitLen())
+	}
+	require.InDelta(t, set.LogModulus(1)-30, bits, 2)
+}
+
+// A key is named by its hash: that of what is encoded.
+func TestEncryptionKeyHash(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	hashes := map[[32]byte]bool{}
+	for _, seed := range []string{"a", "b"} {
+		_, key, err := mhe.NewQuerierKey(set, testkit.Source(seed))
+		require.NoError(t, err)
+		h, err := key.Hash()
+		require.NoError(t, err)
+		b, err := key.Encode()
+		require.NoError(t, err)
+		require.Equal(t, sha3.Sum256(b), h)
+		hashes[h] = true
+	}
+	require.Len(t, hashes, 2)
+}
+
+// Reveal is what all parties' openings come to, for who holds all secrets.
+func TestReveal(t *testing.T) {
+	set := testkit.Toy(t, 3)
+	w := world(t, set)
+	v := testkit.Random(64, 1)
+	x := w.Encrypt(t, v, 3)
+	got, err := mhe.Reveal(w.Encoder, x, w.Secrets...)
+	require.NoError(t, err)
+	require.Less(t, testkit.MaxDiff(got, v), 1e-8)
+	got, err = mhe.Reveal(w.Encoder, x, w.Secrets[1:]...)
+	require.NoError(t, err)
+	requireLost(t, set, 3, 45, got, v)
+	_, err = mhe.Reveal(w.Encoder, mhe.Plain(v))
+	require.ErrorIs(t, err, mhe.ErrShape)
 }

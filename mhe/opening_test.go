@@ -223,6 +223,7 @@ func TestOpeningRefuses(t *testing.T) {
 		"another level": func(o *mhe.Opening) []rns.Poly { o.Level = 1; return c1 },
 		"missing limbs": func(*mhe.Opening) []rns.Poly { return []rns.Poly{c1[0], c1[1], c1[2][:1]} },
 		"no flooding":   func(o *mhe.Opening) []rns.Poly { o.Sigma = 0; return c1 },
+		"too little":    func(o *mhe.Opening) []rns.Poly { o.Sigma = 3.1; return c1 }, // an error of fresh keys has 3.2
 		"negative":      func(o *mhe.Opening) []rns.Poly { o.Sigma = -1; return c1 },
 		"not a number":  func(o *mhe.Opening) []rns.Poly { o.Sigma = math.NaN(); return c1 },
 	} {

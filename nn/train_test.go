@@ -177,7 +177,7 @@ func (d desk) Sum(_ context.Context, step int, g mhe.Tensor) (mhe.Tensor, error)
 	if err != nil {
 		return mhe.Tensor{}, err
 	}
-	return d.meet(fmt.Sprint("sum", step), r, func(all []mhe.Tensor) mhe.Tensor {
+	sum := d.meet(fmt.Sprint("sum", step), r, func(all []mhe.Tensor) mhe.Tensor {
 		shape := mhe.CipherShape(d.w.Set, g.Level())
 		sum := shape.New()
 		for _, x := range all {
@@ -186,12 +186,17 @@ func (d desk) Sum(_ context.Context, step int, g mhe.Tensor) (mhe.Tensor, error)
 			sum = testkit.Add(d.t, shape, sum, s)
 		}
 		return mhe.NewEncrypted(sum[0], sum[1], g.Scale())
-	}), nil
+	})
+	if d.party != 0 { // only the root has the sum
+		return mhe.Tensor{}, nil
+	}
+	return sum, nil
 }
 
 // Refresh implements [nn.Refresher].
 func (d desk) Refresh(_ context.Context, step int, g mhe.Tensor) (mhe.Tensor, error) {
 	return d.meet(fmt.Sprint("refresh", step), g, func(all []mhe.Tensor) mhe.Tensor {
+		g := all[slices.IndexFunc(all, func(x mhe.Tensor) bool { return x.Polys() != nil })] // the root's
 		a, err := d.refresh.Common(testkit.Source(fmt.Sprint("common", step)))
 		require.NoError(d.t, err)
 		var sum mhe.Share

@@ -184,8 +184,12 @@ func TestCheckRefusesMasks(t *testing.T) {
 		mask []float64
 		ok   bool
 	}{
-		{nil, true}, {[]float64{1}, true}, {make([]float64, 8), true},
-		{[]float64{}, false}, {make([]float64, 3), false}, {make([]float64, 16), false},
+		{nil, true},
+		{[]float64{1}, true},
+		{make([]float64, 8), true},
+		{[]float64{}, false},
+		{make([]float64, 3), false},
+		{make([]float64, 16), false},
 	} {
 		m := packing.Map{Steps: []packing.Step{{}, {Mask: tt.mask}}}
 		if err := m.Check(8); tt.ok {

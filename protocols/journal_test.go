@@ -160,7 +160,7 @@ func TestJournalsMatchModel(t *testing.T) {
 				model[l.Point.Step] = e
 			}
 			fresh := fmt.Appendf(nil, "share %d", i)
-			wantShare, wantErr, wantCalls := e.apply(l, op, fresh)
+			wantShare, wantCalls, wantErr := e.apply(l, op, fresh)
 			for _, j := range []forgetful{file, memory} {
 				var share []byte
 				var err error
@@ -191,23 +191,23 @@ type modelEntry struct {
 	forgotten bool
 }
 
-// apply does op and returns the share, error and number of calls of gen to expect.
-func (e *modelEntry) apply(l protocols.Label, op string, fresh []byte) ([]byte, error, int) {
+// apply does op and returns the share, number of calls of gen and error to expect.
+func (e *modelEntry) apply(l protocols.Label, op string, fresh []byte) (share []byte, calls int, err error) {
 	switch {
 	case e.digest != l.Digest:
-		return nil, protocols.ErrBound, 0
+		return nil, 0, protocols.ErrBound
 	case op == "forget":
 		e.forgotten = true
-		return nil, nil, 0
+		return nil, 0, nil
 	case e.forgotten:
-		return nil, protocols.ErrForgotten, 0
+		return nil, 0, protocols.ErrForgotten
 	case e.share != nil:
-		return e.share, nil, 0
+		return e.share, 0, nil
 	case op == "fail":
-		return nil, os.ErrInvalid, 1
+		return nil, 1, os.ErrInvalid
 	}
 	e.share = fresh
-	return fresh, nil, 1
+	return fresh, 1, nil
 }
 
 // gen is called once per label, however many goroutines ask, and different

@@ -108,7 +108,8 @@ func TestAppendBinaryRefuses(t *testing.T) {
 
 func TestLegString(t *testing.T) {
 	require.Equal(t, "input share result leg 9", strings.Join([]string{
-		protocols.LegInput.String(), protocols.LegShare.String(), protocols.LegResult.String(), protocols.Leg(9).String()}, " "))
+		protocols.LegInput.String(), protocols.LegShare.String(), protocols.LegResult.String(), protocols.Leg(9).String(),
+	}, " "))
 }
 
 // What decodes encodes to the same bytes.

@@ -3,13 +3,12 @@ package study
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"math"
 	"math/big"
 	"path/filepath"
 	"slices"
 	"testing"
-
-	"log/slog"
 
 	"github.com/stretchr/testify/require"
 

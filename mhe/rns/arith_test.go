@@ -346,3 +346,19 @@ func TestBorrow(t *testing.T) {
 	rns.ReturnLimb(make([]uint64, 8))
 	require.Len(t, rns.BorrowLimb(16), 16, "of the size asked for")
 }
+
+// Centred is the integer of least absolute value with the given residues, up to
+// the halves of the product.
+func TestCentred(t *testing.T) {
+	for k := 1; k <= 6; k++ {
+		b := basis(t)[:k]
+		half := new(big.Int).Rsh(product(b), 1)
+		v := centred(uint64(k), n, half)
+		v[0], v[1], v[2], v[3] = half, new(big.Int).Neg(half), new(big.Int), big.NewInt(-1)
+		p := set(b, v)
+		for i := range v {
+			require.Zero(t, v[i].Cmp(b.Centred(p, i)), "%d primes, coefficient %d", k, i)
+			require.Zero(t, v[i].Cmp(value(b, p, i)))
+		}
+	}
+}

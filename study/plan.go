@@ -1,0 +1,146 @@
+package study
+
+import (
+	"crypto/rand"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/nn"
+)
+
+// prepare divides the data, plans, and runs the clear twin on data standardised
+// as the parties are going to.
+func prepare(cfg Config, data dataset.Table) (*simulation, error) {
+	train, test, err := dataset.Split(data, cfg.TestFraction, cfg.Seed)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := dataset.Divide(train, cfg.Parties, cfg.Partition, cfg.Seed)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := makePlan(cfg, tables, test)
+	if err != nil {
+		return nil, err
+	}
+	var beacon [32]byte
+	_, _ = rand.Read(beacon[:])
+	queries := (test.Rows() + plan.Queries() - 1) / plan.Queries()
+	t, err := newTerms(cfg, plan, policy{querierName, queries, test.Rows()}, beacon)
+	if err != nil {
+		return nil, err
+	}
+	s := &simulation{terms: t, tables: tables, test: test}
+	if err := s.checkPrecision(); err != nil {
+		return nil, err
+	}
+	scaler, err := train.Moments().Scaler(cfg.Clip)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.standardise(scaler); err != nil {
+		return nil, err
+	}
+	s.twin, err = nn.Twin(plan, s.local)
+	return s, err
+}
+
+// maxOutputNoise is the largest standard deviation of opened outputs, relative
+// to the size of what they decide, with which a study starts.
+const maxOutputNoise = 0.1
+
+// outputNoise returns the planned standard deviation of an opened output.
+func (s *simulation) outputNoise() (float64, error) {
+	o, err := s.opening(1)
+	if err != nil {
+		return 0, err
+	}
+	return mhe.NewNoise(s.plan.Set).Opened(s.plan.OutputErr, o.Sigma, s.plan.OutputScale), nil
+}
+
+// checkPrecision refuses a study whose predictions would drown in flooding.
+func (s *simulation) checkPrecision() error {
+	noise, err := s.outputNoise()
+	if err != nil {
+		return err
+	}
+	if noise > maxOutputNoise*s.plan.Model.MaxTarget {
+		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, maxOutputNoise*s.plan.Model.MaxTarget)
+	}
+	return nil
+}
+
+// makePlan describes the model and compiles it.
+func makePlan(cfg Config, tables []dataset.Table, test dataset.Table) (*nn.Plan, error) {
+	loss, err := cfg.loss()
+	if err != nil {
+		return nil, err
+	}
+	m := nn.Model{
+		Features: tables[0].Dim() + 1, Loss: loss, SGD: cfg.SGD,
+		MaxFeature: math.Max(cfg.Clip, 1), MaxTarget: 1,
+	}
+	if cfg.Regression && cfg.MaxTarget > 0 {
+		m.MaxTarget = cfg.MaxTarget
+	} else if cfg.Regression {
+		m.MaxTarget = 0
+		for _, t := range append(slices.Clone(tables), test) {
+			for _, y := range t.Y {
+				m.MaxTarget = math.Max(m.MaxTarget, math.Abs(y))
+			}
+		}
+	}
+	fit := func(rows int) (nn.Plan, error) {
+		steps := 1
+		m.Batch = make([]int, len(tables))
+		for i, t := range tables {
+			m.Batch[i] = min(rows, t.Rows())
+			steps = max(steps, (t.Rows()+m.Batch[i]-1)/m.Batch[i])
+		}
+		m.Steps = cfg.Epochs * steps
+		if cfg.Insecure {
+			return nn.FitInsecure(m)
+		}
+		return nn.Fit(m, cfg.Quantum)
+	}
+	rows := cfg.Batch
+	if rows == 0 { // as many as fit beside the features in one ciphertext
+		p, err := fit(1)
+		if err != nil {
+			return nil, err
+		}
+		rows = p.MaxBatch()
+	}
+	p, err := fit(rows)
+	return &p, err
+}
+
+// standardise makes training data and queries of the tables.
+func (s *simulation) standardise(scaler dataset.Scaler) error {
+	s.local = nil
+	for i, t := range s.tables {
+		if err := scaler.Check(t); err != nil {
+			return err
+		}
+		t = scaler.Apply(t)
+		sampler, err := nn.NewSampler(t.Rows(), s.plan.Model.Batch[i], s.cfg.Seed, i)
+		if err != nil {
+			return err
+		}
+		s.local = append(s.local, nn.Data{X: withBias(t.X), Y: t.Y, Sampler: sampler})
+	}
+	s.query = withBias(scaler.Apply(s.test).X)
+	return nil
+}
+
+// withBias appends a feature of ones.
+func withBias(x [][]float64) [][]float64 {
+	out := make([][]float64, len(x))
+	for i, row := range x {
+		out[i] = append(slices.Clone(row), 1)
+	}
+	return out
+}
