@@ -47,6 +47,9 @@ func TestKeysWork(t *testing.T) {
 		logP    []int
 	}{{2, []int{60}}, {3, []int{60}}, {5, []int{60}}, {2, []int{60, 60}}, {2, []int{60, 60, 60}}, {2, slices.Repeat([]int{60}, 7)}} {
 		t.Run(fmt.Sprintf("parties=%d special=%d", tt.parties, len(tt.logP)), func(t *testing.T) {
+			if testing.Short() && (tt.parties > 3 || len(tt.logP) > 2) {
+				t.Skip("more of the same")
+			}
 			set := special(t, tt.parties, tt.logP...)
 			w := world(t, set, 1, 7, 1023)
 			require.Equal(t, set.Hash(), w.Keys.Set().Hash())
