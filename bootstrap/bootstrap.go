@@ -272,11 +272,15 @@ func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) 
 			r.div.Round(m, nil, nil, r.cfg.Workers)
 			m = m[:len(r.out)]
 		}
-		r.out.Add(m, sum[2*i+1])
+		r.add(m, sum[2*i+1])
 		out[i] = mhe.NewEncrypted(m, a[i], r.cfg.ScaleOut)
 	}
 	return out, nil
 }
+
+// lazy reports whether masked may leave residues below twice their primes: where
+// no map is applied, the sum that follows reduces them.
+func (r *Refresh) lazy() bool { return len(r.steps) == 0 }
 
 // masked returns c0 + h, lifted from Q_ℓ to all primes of work, in NTT form. The
 // low limbs are in NTT form already and need no transform back.
@@ -287,12 +291,29 @@ func (r *Refresh) masked(c0, h rns.Poly) rns.Poly {
 	rns.Each(r.cfg.Workers, k, func(j int) {
 		r.in[j].Add(c0[j], h[j], m[j])
 		if j < len(low) {
-			r.in[j].INTT(m[j], low[j])
+			r.in[j].INTTLazy(m[j], low[j]) // the lift takes any residues
 		}
 	})
 	r.lift.Do(low, m[k:], r.cfg.Workers)
-	rns.Each(r.cfg.Workers, len(m)-k, func(j int) { r.work[k+j].NTT(m[k+j], m[k+j]) })
+	rns.Each(r.cfg.Workers, len(m)-k, func(j int) {
+		if s := r.work[k+j]; r.lazy() {
+			s.NTTLazy(m[k+j], m[k+j])
+		} else {
+			s.NTT(m[k+j], m[k+j])
+		}
+	})
 	return m
+}
+
+// add adds the re-encryption share to the result.
+func (r *Refresh) add(m, share rns.Poly) {
+	rns.Each(r.cfg.Workers, len(m), func(j int) {
+		if r.lazy() {
+			rns.AddLazy(r.out[j], m[j], share[j])
+		} else {
+			r.out[j].Add(m[j], share[j], m[j])
+		}
+	})
 }
 
 // InputShape is the shape of the polynomials of the inputs that a round carries.

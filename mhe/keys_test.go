@@ -165,8 +165,9 @@ func TestFinishLeavesItsArguments(t *testing.T) {
 // A generator makes the polynomials of a share, or of a ciphertext, from its
 // sources.
 type generator struct {
-	name string
-	make func(private mhe.Source) (mhe.Share, error)
+	name    string
+	streams int // of secret randomness: one for every noise, and for every u
+	make    func(private mhe.Source) (mhe.Share, error)
 }
 
 // generators are all functions of the package that draw secret randomness.
@@ -192,14 +193,14 @@ func generators(t testing.TB) []generator {
 		return x.Share()
 	}
 	return []generator{
-		{"key generation 1", func(p mhe.Source) (mhe.Share, error) { return plan.Round1(sk, common, p, eph()) }},
-		{"key generation 2", func(p mhe.Source) (mhe.Share, error) { return plan.Round2(sk, sum, p, eph()) }},
-		{"decryption", func(p mhe.Source) (mhe.Share, error) { return o.DecryptShare(sk, c1, p) }},
-		{"key switch", func(p mhe.Source) (mhe.Share, error) { return o.SwitchShare(sk, c1, querier, p) }},
-		{"encryption", func(p mhe.Source) (mhe.Share, error) {
+		{"key generation 1", 1 + 4*(2+2), func(p mhe.Source) (mhe.Share, error) { return plan.Round1(sk, common, p, eph()) }},
+		{"key generation 2", 4 * 2, func(p mhe.Source) (mhe.Share, error) { return plan.Round2(sk, sum, p, eph()) }},
+		{"decryption", 2, func(p mhe.Source) (mhe.Share, error) { return o.DecryptShare(sk, c1, p) }},
+		{"key switch", 2 * (1 + 3), func(p mhe.Source) (mhe.Share, error) { return o.SwitchShare(sk, c1, querier, p) }},
+		{"encryption", 3, func(p mhe.Source) (mhe.Share, error) {
 			return ciphertext(w.Keys.Encryption().Encrypt(w.Encoder, zeros, 6, mhe.Power(45), p))
 		}},
-		{"rerandomisation", func(p mhe.Source) (mhe.Share, error) {
+		{"rerandomisation", 3, func(p mhe.Source) (mhe.Share, error) {
 			return ciphertext(w.Keys.Encryption().Rerandomise(x, p))
 		}},
 	}
@@ -224,13 +225,14 @@ func TestSharesAreFunctionsOfTheSource(t *testing.T) {
 	}
 }
 
-// No stream is opened twice for one share: no two of its noises are the same.
+// No stream is opened twice for one share: no two of its noises are the same, and
+// none is left out.
 func TestSharesUseEveryStreamOnce(t *testing.T) {
 	for _, g := range generators(t) {
 		var names []string
 		_, err := g.make(recording(testkit.Source("label"), &names))
 		require.NoError(t, err)
-		require.NotEmpty(t, names)
+		require.Len(t, names, g.streams, g.name)
 		slices.Sort(names)
 		require.Equal(t, slices.Compact(slices.Clone(names)), names, g.name)
 	}
@@ -320,4 +322,101 @@ func TestCommonRandomnessMustAgree(t *testing.T) {
 	v := testkit.Random(set.N(), 1)
 	got := w.Open(t, w.Encrypt(t, v, 2), 2)
 	require.Greater(t, math.Log2(rms(got, v)), lostDecryption(set, 2, 45)-2)
+}
+
+// Every noise in every share of key generation has variance σ², within 6 standard
+// errors: with less, the share is no sample of ring learning with errors and
+// gives the secret away; with more, everything loses precision. Who knows the
+// secrets s and u takes the rest of a share away, on its first limb.
+func TestKeySharesHideBehindFreshNoise(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	plan := mhe.KeyPlan{Rotations: []int{1, 5}, Level: set.MaxLevel()}
+	digits := set.MaxLevel() + 1
+	src := testkit.Source
+	sk, err := mhe.NewSecretKey(set, src("sk")(""))
+	require.NoError(t, err)
+	u, err := mhe.NewSecretKey(set, src("eph")("")) // the same ternary numbers
+	require.NoError(t, err)
+	s1, err := plan.Round1(sk, src("common"), src("1"), src("eph")(""))
+	require.NoError(t, err)
+	s2, err := plan.Round2(sk, s1, src("2"), src("eph")(""))
+	require.NoError(t, err)
+
+	b := mhe.Basis(set, 0)
+	first := func(p rns.Poly) rns.Poly { return clone(p[:1]) }
+	uniform := func(name string) rns.Poly { // common randomness: its first limb comes first
+		p := b.New()
+		require.NoError(t, b.Uniform(src("common")(name), p))
+		return p
+	}
+	ones, s := b.New(), b.New()
+	for i := range ones[0] {
+		ones[0][i] = 1
+	}
+	sk.MulAdd(0, s, ones)
+
+	ext := mhe.ExtendedBasis(set, set.MaxLevel())
+	secret, key, err := mhe.NewQuerierKey(set, src("querier"))
+	require.NoError(t, err)
+	encoded, err := key.Encode()
+	require.NoError(t, err)
+	ba, err := mhe.Shape{ext, ext}.Decode(encoded)
+	require.NoError(t, err)
+
+	noise := map[string][]float64{}
+	note := func(name string, p rns.Poly) { noise[name] = append(noise[name], coefficients(b, p)...) }
+	e := first(s1[0])
+	sk.MulAdd(0, e, uniform("encryption"))
+	note("encryption", e)
+	e = first(ba[0])
+	secret.MulAdd(0, e, ba[1][:1])
+	note("querier", e)
+	for i := range digits {
+		a := uniform(fmt.Sprint("relinearisation/", i))
+		h0, h1 := s1[1+i], s1[1+digits+i]
+		e = first(h1)
+		sk.MulSub(0, e, a)
+		note("relinearisation, s·a + e", e)
+		if i > 0 { // digit 0 has P·s on this limb
+			e = first(h0)
+			u.MulAdd(0, e, a)
+			note("relinearisation, -u·a + e", e)
+		}
+		e = first(s2[i]) // s·h0 + (u-s)·h1 + e2 + e3
+		sk.MulSub(0, e, h0[:1])
+		u.MulSub(0, e, h1[:1])
+		sk.MulAdd(0, e, h1[:1])
+		note("relinearisation, second round", e)
+		if i == 0 {
+			continue
+		}
+		for r, k := range plan.Rotations { // e - a·σ⁻¹(s), in Montgomery form
+			c := set.CKKS()
+			inverse, err := rns.NewAutomorphism(c.N(), c.RingQ().NthRoot(), c.GaloisElement(-k))
+			require.NoError(t, err)
+			rotated := b.New()
+			inverse.Apply(rotated[0], s[0])
+			b[0].MForm(rotated[0], rotated[0])
+			e = first(s1[1+(2+r)*digits+i])
+			b.MulAdd(e, uniform(fmt.Sprintf("rotation %d/%d", k, i)), rotated)
+			b[0].IMForm(e[0], e[0])
+			note(fmt.Sprint("rotation by ", k), e)
+		}
+	}
+	require.Len(t, noise, 7)
+	for name, v := range noise {
+		want := params.Sigma * params.Sigma
+		if name == "relinearisation, second round" {
+			want *= 2 // two of them, one for each product
+		}
+		var sum, sq float64
+		for _, x := range v {
+			require.LessOrEqual(t, math.Abs(x), 2.0*params.Tail, name)
+			sum, sq = sum+x, sq+x*x
+		}
+		n := float64(len(v))
+		t.Logf("%s: variance is %.4f of σ² as many times", name, sq/n/want)
+		require.InDelta(t, 1, sq/n/want, 6*math.Sqrt(2/n), name)
+		require.InDelta(t, 0, sum/n, 6*math.Sqrt(want/n), name)
+	}
 }

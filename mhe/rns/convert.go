@@ -145,7 +145,14 @@ func (l *Lift) combine(d *digits, dst []uint64, j int) {
 			hi, _ := bits.Add64(h0, h1, c)
 			lo, c = bits.Add64(lo, l2, 0)
 			hi, _ = bits.Add64(hi, h2, c)
-			dst[x] = ring.CRed(reduce128(hi, lo, q, mrc, brc)+q-sub[v[x]], q)
+			// digits are below 2^61 and cofactors below q: hi is below q
+			h, _ := bits.Mul64(lo*mrc, q)
+			r := hi - h + q // in 1..2q-1
+			r += q - sub[v[x]]
+			if r >= 2*q {
+				r -= 2 * q
+			}
+			dst[x] = ring.CRed(r, q)
 		}
 	default:
 		var hi, lo [chunk]uint64

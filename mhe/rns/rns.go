@@ -140,6 +140,23 @@ func (b Basis) Add(dst, x Poly) {
 	}
 }
 
+// AddLazy sets limb dst to dst + x for residues of dst below twice the prime and
+// of x below it, as the lazy transforms leave them.
+func AddLazy(s *ring.SubRing, dst, x []uint64) {
+	q := s.Modulus
+	x = x[:len(dst)]
+	for i, r := range dst {
+		r += x[i]
+		if r >= 2*q {
+			r -= 2 * q
+		}
+		if r >= q {
+			r -= q
+		}
+		dst[i] = r
+	}
+}
+
 // Sub subtracts x from dst; both in the same form.
 func (b Basis) Sub(dst, x Poly) {
 	for i, s := range b {
