@@ -145,3 +145,17 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 		}
 	}
 }
+
+// The README's example is the one that the tests run.
+func TestReadmeShowsTheExample(t *testing.T) {
+	root := filepath.Join("..", "..")
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	_, rest, ok := strings.Cut(string(readme), "```go\n")
+	require.True(t, ok, "the README has a Go example")
+	code, _, ok := strings.Cut(rest, "```")
+	require.True(t, ok)
+	source, err := os.ReadFile(filepath.Join(root, "study", "run_test.go"))
+	require.NoError(t, err)
+	require.Contains(t, string(source), code)
+}
