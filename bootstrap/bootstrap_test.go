@@ -169,15 +169,18 @@ func BenchmarkRefresh(b *testing.B) {
 			require.NoError(b, err)
 			c := mhe.Basis(set, 2).New()
 			require.NoError(b, mhe.Basis(set, 2).Uniform(testkit.Source("c")(""), c))
-			var share mhe.Share
+			share, err := r.Share(sk, []rns.Poly{c}, a, testkit.Source("x"))
+			require.NoError(b, err)
 			b.Run(fmt.Sprintf("share/%s/workers=%d", name, workers), func(b *testing.B) {
 				for b.Loop() {
-					share, _ = r.Share(sk, []rns.Poly{c}, a, testkit.Source("x"))
+					_, err := r.Share(sk, []rns.Poly{c}, a, testkit.Source("x"))
+					require.NoError(b, err)
 				}
 			})
 			b.Run(fmt.Sprintf("finish/%s/workers=%d", name, workers), func(b *testing.B) {
 				for b.Loop() {
-					_, _ = r.Finish([]rns.Poly{c}, a, share)
+					_, err := r.Finish([]rns.Poly{c}, a, share)
+					require.NoError(b, err)
 				}
 			})
 		}

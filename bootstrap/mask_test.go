@@ -317,6 +317,8 @@ func TestWorkersChangeNothing(t *testing.T) {
 				for i := range o {
 					require.Equal(t, out[i].Polys(), o[i].Polys(), "%d workers", workers)
 				}
+				requireReduced(t, mhe.Shape{mhe.Basis(set, 6), mhe.Basis(set, 6)}, mhe.Share(o[1].Polys()))
+				requireReduced(t, newParty(t, kind.m, 2, workers).r.Shape(), s)
 			}
 			p := newParty(t, kind.m, 2, 2)
 			var wg sync.WaitGroup
@@ -330,6 +332,19 @@ func TestWorkersChangeNothing(t *testing.T) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// requireReduced requires every residue to be below its prime: anything else would
+// encode to other bytes than an equal polynomial, or to bytes that peers refuse.
+func requireReduced(t testing.TB, shape mhe.Shape, share mhe.Share) {
+	t.Helper()
+	require.Len(t, share, len(shape))
+	for i, b := range shape {
+		require.Len(t, share[i], len(b))
+		for j, s := range b {
+			require.Less(t, slices.Max(share[i][j]), s.Modulus, "polynomial %d, limb %d", i, j)
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func (k *kernel) rotation(by int) (rns.Automorphism, error) {
 }
 
 // decompose splits c, at level, into the digits of key switching, each centred
-// and over the extended basis, with residues below twice their primes. Cost:
+// and over the extended basis, with residues below eight times their primes. Cost:
 // level+1 inverse transforms and about level+1 transforms for each digit. The
 // digits are borrowed: the caller returns them.
 func (k *kernel) decompose(c rns.Poly, level int) []rns.Poly {

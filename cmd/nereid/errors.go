@@ -63,6 +63,8 @@ var settings = []struct{ words, flag string }{
 	{"a sigmoid of degree", "--degree"},
 	{"an interval of", "--interval"},
 	{"features cut at", "--clip"},
+	{"targets bounded by", "--max-target"},
+	{" has target ", "--max-target"},
 	{" epochs: ", "--epochs"},
 	{"a batch of", "--batch"},
 	{"flooding of", "--flooding"},

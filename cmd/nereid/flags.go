@@ -85,6 +85,7 @@ func (o *options) bindParties(f *pflag.FlagSet) {
 
 func (o *options) bindTraining(f *pflag.FlagSet) {
 	f.BoolVar(&o.cfg.Regression, "regression", o.cfg.Regression, "linear regression of a numeric label instead of logistic regression of a class")
+	f.Float64Var(&o.cfg.MaxTarget, "max-target", o.cfg.MaxTarget, "public `BOUND` of the label of a regression; 0 takes the largest of the table, and lists it as opened")
 	f.IntVar(&o.cfg.Epochs, "epochs", o.cfg.Epochs, "`N` passes over the rows")
 	f.IntVar(&o.cfg.Batch, "batch", o.cfg.Batch, "`ROWS` of a party in a step; 0 for as many as fit in one ciphertext")
 	f.Float64Var(&o.cfg.SGD.Rate, "rate", o.cfg.SGD.Rate, "learning `RATE` of the first step")

@@ -224,7 +224,11 @@ func (t *text) crypto() {
 func (t *text) opened() {
 	t.heading("OPENED, AND TO WHOM")
 	for _, o := range t.r.Openings {
-		t.fact(o.To, fmt.Sprintf("%s: %s; flooded at %d bits", count(o.Values, "value"), o.What, o.Flooding))
+		how := "public, not encrypted"
+		if o.Flooding > 0 {
+			how = fmt.Sprintf("flooded at %d bits", o.Flooding)
+		}
+		t.fact(o.To, fmt.Sprintf("%s: %s; %s", count(o.Values, "value"), o.What, how))
 	}
 	t.fact("nobody", "anything else: weights and gradients stayed encrypted, rows stayed with their owners")
 }

@@ -110,6 +110,48 @@ func TestArithmeticMatchesIntegers(t *testing.T) {
 	})
 }
 
+// Lattigo's lazy transforms promise residues below twice the prime. In a
+// conjugate-invariant ring the forward one leaves up to six times, or eight at an
+// odd log2(N); the code relies on no less than this.
+func TestLazyTransforms(t *testing.T) {
+	for logN := 8; logN <= 13; logN++ {
+		n := 1 << logN
+		for _, s := range primes(t, n, 60, 45, 36) {
+			b := rns.Basis{s}
+			p, full, lazy := b.New(), b.New(), make([]uint64, n)
+			require.NoError(t, b.Uniform(newStream(byte(logN)), p))
+			s.NTT(p[0], full[0])
+			s.NTTLazy(p[0], lazy)
+			require.Less(t, slices.Max(lazy), 8*s.Modulus)
+			rns.AddLazy(s, lazy, make([]uint64, n))
+			require.Equal(t, full[0], lazy)
+			s.INTTLazy(p[0], lazy)
+			require.Less(t, slices.Max(lazy), 2*s.Modulus)
+		}
+	}
+}
+
+// AddLazy takes residues below eight times the prime and leaves them below it.
+func TestAddLazy(t *testing.T) {
+	for _, s := range primes(t, n, 60, 45, 20) {
+		q := s.Modulus
+		dst, x, want := make([]uint64, n), make([]uint64, n), make([]uint64, n)
+		r := rand.New(rand.NewPCG(3, q))
+		for i := range dst {
+			dst[i], x[i] = r.Uint64N(8*q), r.Uint64N(q)
+		}
+		dst[0], x[0] = 8*q-1, q-1
+		dst[1], x[1] = 0, 0
+		dst[2], x[2] = q, 0
+		dst[3], x[3] = q-1, 1
+		for i := range want {
+			want[i] = (dst[i]%q + x[i]) % q
+		}
+		rns.AddLazy(s, dst, x)
+		require.Equal(t, want, dst)
+	}
+}
+
 // Integers of any sign and size are added modulo every prime.
 func TestAddInts(t *testing.T) {
 	b := primes(t, n, 60, 20)

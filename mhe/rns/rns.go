@@ -140,20 +140,14 @@ func (b Basis) Add(dst, x Poly) {
 	}
 }
 
-// AddLazy sets limb dst to dst + x for residues of dst below twice the prime and
-// of x below it, as the lazy transforms leave them.
+// AddLazy sets limb dst to dst + x for residues of x below the prime and of dst
+// below eight times it. That is what Lattigo's lazy transform of a
+// conjugate-invariant ring leaves, though it promises twice.
 func AddLazy(s *ring.SubRing, dst, x []uint64) {
-	q := s.Modulus
+	q, brc := s.Modulus, s.BRedConstant
 	x = x[:len(dst)]
 	for i, r := range dst {
-		r += x[i]
-		if r >= 2*q {
-			r -= 2 * q
-		}
-		if r >= q {
-			r -= q
-		}
-		dst[i] = r
+		dst[i] = ring.BRedAdd(r+x[i], q, brc)
 	}
 }
 
