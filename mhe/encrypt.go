@@ -4,6 +4,7 @@ import (
 	"crypto/sha3"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
@@ -115,6 +116,13 @@ func (k *EncryptionKey) Encrypt(enc *Encoder, values []float64, level int, scale
 func (k *EncryptionKey) EncryptIntegers(v []int64, shift, level int, src Source) (Tensor, error) {
 	if len(v) > k.set.N() || level < 0 || level > k.set.MaxLevel() || shift < 1 {
 		return Tensor{}, fmt.Errorf("%w: encrypting %d integers at level %d, shifted by %d bits", ErrShape, len(v), level, shift)
+	}
+	largest := 1.0
+	for _, x := range v {
+		largest = max(largest, math.Abs(float64(x)))
+	}
+	if need := math.Log2(largest) + float64(shift) + math.Log2(float64(k.set.Parties())) + 2; need > k.set.LogModulus(level) {
+		return Tensor{}, fmt.Errorf("%w: sums of integers up to %g, shifted by %d bits, need a modulus of %.0f bits, level %d has %.0f", ErrShape, largest, shift, need, level, k.set.LogModulus(level))
 	}
 	basis := Basis(k.set, level)
 	p := basis.New()

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 
+	"github.com/nereid-mhe/nereid/mhe/rns"
 	"github.com/nereid-mhe/nereid/params"
 )
 
@@ -105,7 +106,11 @@ func (n Noise) Flooding(err float64, scale *big.Float, openings int, security in
 	if !(err > 0) || math.IsInf(err, 0) {
 		return 0, fmt.Errorf("%w: flooding an error of %g: the noise of the ciphertext must be known", ErrShape, err)
 	}
-	return math.Sqrt(12*float64(openings)) * math.Exp2(float64(security)/2) * n.Coefficients(err, scale), nil
+	sigma := math.Sqrt(12*float64(openings)) * math.Exp2(float64(security)/2) * n.Coefficients(err, scale)
+	if sigma > rns.MaxFlood {
+		return 0, fmt.Errorf("%w: flooding of %d bits needs noise of standard deviation 2^%.0f, at most 2^50 is possible: ask for fewer bits", ErrShape, security, math.Log2(sigma))
+	}
+	return max(sigma, params.Sigma), nil
 }
 
 // MinFlooding is the least statistical security of an opening in bits.

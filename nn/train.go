@@ -14,7 +14,8 @@ import (
 // A Summer adds up a tensor of every party: phase COMBINE.
 type Summer interface {
 	// Sum returns the sum of all parties' g at the root, and the zero Tensor
-	// elsewhere.
+	// elsewhere. g is a function of the party's data in the clear: Sum must
+	// rerandomise it ([mhe.EncryptionKey.Rerandomise]) before it leaves.
 	Sum(ctx context.Context, step int, g mhe.Tensor) (mhe.Tensor, error)
 }
 

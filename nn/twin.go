@@ -83,6 +83,9 @@ func Twin(p *Plan, parties []Data) (TwinResult, error) {
 			res.MaxWeight = math.Max(res.MaxWeight, math.Abs(w[s]))
 		}
 	}
+	if res.MaxWeight > largeWeight {
+		return res, fmt.Errorf("%w: a weight of the clear twin reaches %.3g, the masks are made for %d: lower the learning rate (%g) or raise the weight decay (%g)", ErrModel, res.MaxWeight, largeWeight, p.Model.SGD.Rate, p.Model.SGD.L2)
+	}
 	res.Weights = dot.Read(w)
 	return res, nil
 }

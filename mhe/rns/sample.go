@@ -91,12 +91,15 @@ func Ternary(src io.Reader, n int) ([]int64, error) {
 	return v, nil
 }
 
+// MaxFlood is the largest standard deviation that [Flood] takes.
+const MaxFlood = 1 << 50
+
 // Flood returns n rounded normal numbers of standard deviation sigma, at most
 // 2^50: beyond, float64 has no room for the fraction that rounding needs. Box and Muller's method on 53-bit uniforms cuts the tails at 8.5·sigma;
 // the distance from the normal distribution is far below what a flooding of 30
 // to 64 bits can see.
 func Flood(src io.Reader, n int, sigma float64) ([]int64, error) {
-	if !(sigma >= 0 && sigma <= 1<<50) {
+	if !(sigma >= 0 && sigma <= MaxFlood) {
 		return nil, fmt.Errorf("rns: flooding with standard deviation %g, want 0 to 2^50", sigma)
 	}
 	b, err := read(src, 16*((n+1)/2))
