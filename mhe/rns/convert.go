@@ -113,11 +113,11 @@ func (l *Lift) digits(d *digits, in Poly, lo, hi int) {
 		for x, r := range in[i][lo:hi] {
 			t := ring.MRed(r, inv, q, mrc)
 			y[x] = t
-			f[x] += float64(t) * frac
+			f[x] += float64(int64(t)) * frac // a signed conversion is one instruction
 		}
 	}
 	for x := range hi - lo {
-		d.v[x] = uint64(f[x] + 0.5)
+		d.v[x] = uint64(int64(f[x] + 0.5))
 	}
 }
 
