@@ -118,7 +118,8 @@ func (s Schema) columns(first []string, header bool, line int) (columns, *Error)
 		}
 		return columns{}, e
 	}
-	return c, c.choose(s.Drop, header)
+	e := c.choose(s.Drop, header) // not in the return: choose changes c
+	return c, e
 }
 
 // choose sets the feature columns: all but the label and those in drop.

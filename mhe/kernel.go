@@ -8,6 +8,7 @@ import (
 	"github.com/tuneinsight/lattigo/v5/ring"
 
 	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
 )
 
@@ -145,7 +146,7 @@ func (k *kernel) sum(ct *ciphertext, rotations []int) (*ciphertext, error) {
 	k.addScaled(c0, ct.c[0], level)
 	var digits []rns.Poly
 	for _, by := range rotations {
-		by = mod(by, k.set.N())
+		by = packing.Mod(by, k.set.N())
 		if by == 0 {
 			base.Add(acc[0], c0)
 			k.addScaled(acc[1], ct.c[1], level)
@@ -310,5 +311,3 @@ func copyLimbs(dst, src rns.Poly) {
 		copy(dst[i], src[i])
 	}
 }
-
-func mod(k, n int) int { return ((k % n) + n) % n }

@@ -35,7 +35,7 @@ func (s *simulation) report() (Report, error) {
 	m := s.plan.Model
 	r := Report{
 		Parties: s.cfg.Parties, Fanout: s.cfg.Fanout, Depth: s.tree.Depth(),
-		Test: s.test.Rows(), Features: m.Features - 1, Iterations: m.Steps, Refreshes: 1,
+		Test: s.test.Rows(), Features: m.Features - 1, Iterations: m.Steps, Refreshes: s.parties[0].refreshes / m.Steps,
 		Crypto:   cryptoOf(s.plan.Set, s.parties[0].keys.GaloisKeys(), s.cfg.Flooding),
 		Openings: s.openings,
 	}

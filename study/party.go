@@ -48,6 +48,8 @@ type party struct {
 	weights mhe.Tensor // encrypted
 	chain   [32]byte   // digest of all weights so far
 
+	refreshes int // rounds taken part in
+
 	spent map[string]time.Duration // compute by phase
 	sent  map[string]int64         // bytes by phase
 }
@@ -198,7 +200,8 @@ func (p *party) Sum(ctx context.Context, step int, g mhe.Tensor) (total mhe.Tens
 			return nil, nil
 		},
 	}
-	return total, p.run(ctx, t)
+	err = p.run(ctx, t)
+	return total, err // not in one: the run sets total
 }
 
 // Refresh implements [nn.Refresher]: phase REDUCE.
@@ -207,7 +210,9 @@ func (p *party) Refresh(ctx context.Context, step int, g mhe.Tensor) (out mhe.Te
 	if err != nil {
 		return out, err
 	}
-	return out, p.run(ctx, t)
+	p.refreshes++
+	err = p.run(ctx, t)
+	return out, err // not in one: the run sets out
 }
 
 // refreshTask is the round of a refresh, which sets out. Down go the second

@@ -62,8 +62,8 @@ func (q *querier) encrypt(collective *mhe.EncryptionKey, rows [][]float64, seed 
 	out := query{name: q.name, key: q.key}
 	label := protocols.Label{Point: q.point("query", part, q.name), Digest: sha256.Sum256(fmt.Append(nil, rows))}
 	stream := label.Private(seed)
-	for part := range slices.Chunk(rows, q.plan.Queries()) {
-		v, err := q.plan.Query(part)
+	for chunk := range slices.Chunk(rows, q.plan.Queries()) {
+		v, err := q.plan.Query(chunk)
 		if err != nil {
 			return query{}, err
 		}
@@ -71,7 +71,7 @@ func (q *querier) encrypt(collective *mhe.EncryptionKey, rows [][]float64, seed 
 		if err != nil {
 			return query{}, err
 		}
-		out.tensors, out.rows = append(out.tensors, x), append(out.rows, len(part))
+		out.tensors, out.rows = append(out.tensors, x), append(out.rows, len(chunk))
 	}
 	return out, nil
 }
@@ -231,7 +231,8 @@ func (p *party) predict(ctx context.Context, w mhe.Tensor, q query, part int) (a
 			return nil, err
 		}
 	}
-	return answers, p.run(ctx, t)
+	err = p.run(ctx, t)
+	return answers, err // not in one: the run sets answers
 }
 
 // context returns what the answers and the noise depend on besides the query: the

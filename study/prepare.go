@@ -178,19 +178,19 @@ func (p *party) standardise(ctx context.Context, t dataset.Table) (dataset.Scale
 // ones, and that every party holds, to all of them.
 func (p *party) decrypt(ctx context.Context, place string, x mhe.Tensor, shape mhe.Shape, n int) ([]*big.Int, error) {
 	noise := mhe.NewNoise(p.plan.Set)
-	err := noise.Encrypt(x.Scale()) * float64(p.cfg.Parties) // a bound: errors of the parties add up
-	sigma, ferr := noise.Flooding(err, x.Scale(), 1, p.cfg.Flooding)
-	if ferr != nil {
-		return nil, ferr
+	bound := noise.Encrypt(x.Scale()) * float64(p.cfg.Parties) // the parties' errors add up
+	sigma, err := noise.Flooding(bound, x.Scale(), 1, p.cfg.Flooding)
+	if err != nil {
+		return nil, err
 	}
 	o := mhe.Opening{Set: p.plan.Set, Level: x.Level(), Count: 1, Sigma: sigma}
-	s, serr := x.Share()
-	if serr != nil {
-		return nil, serr
+	s, err := x.Share()
+	if err != nil {
+		return nil, err
 	}
-	digest, derr := shareDigest(shape, s)
-	if derr != nil {
-		return nil, derr
+	digest, err := shareDigest(shape, s)
+	if err != nil {
+		return nil, err
 	}
 	var sum mhe.Share
 	t := p.sumForAll("decrypt", o.DecryptShape(), digest, &sum)
@@ -201,9 +201,9 @@ func (p *party) decrypt(ctx context.Context, place string, x mhe.Tensor, shape m
 	if err := p.run(ctx, t); err != nil {
 		return nil, err
 	}
-	out, oerr := o.DecryptIntegers([]mhe.Tensor{x}, sum, n)
-	if oerr != nil {
-		return nil, oerr
+	out, err := o.DecryptIntegers([]mhe.Tensor{x}, sum, n)
+	if err != nil {
+		return nil, err
 	}
 	return out[0], nil
 }
