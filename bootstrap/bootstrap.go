@@ -1,15 +1,18 @@
 // Package bootstrap is the collective refresh: all parties together restore the
-// levels of a ciphertext and apply a slot map on the way.
+// levels of ciphertexts and apply a linear map of their slots on the way.
 //
-// Input (c0, c1) at a low level ℓ, modulus Q_ℓ; output at a high level, modulus
-// Q. Party i, with a mask M_i of integers uniform in [-2^(B-1), 2^(B-1)):
+// Inputs (c0, c1) at a low level ℓ, modulus Q_ℓ; outputs at a high level, modulus
+// Q. Party i, with masks M_i of integers uniform in [-2^(B-1), 2^(B-1)), one for
+// each input:
 //
 //	h_i  = c1·s_i + e_i - M_i                 mod Q_ℓ    masked decryption share
 //	h'_i = -a·s_i + e'_i + ⌊T(M_i)/P⌉         mod Q      re-encryption share
 //	M    = c0 + Σ h_i as centred integers = m - Σ M_i    nothing wraps
 //	out  = (⌊T(M)/P⌉ + Σ h'_i, a)                        an encryption of T(m)
 //
-// T is the slot map on polynomials that are known, so that a rotation is a
+// with h_i for every input and the rest for every output: T is an integer-linear
+// map of all inputs of a round to all its outputs, in the simplest case the same
+// slot map on each. It acts on polynomials that are known, so that a rotation is a
 // permutation of residues: no key switch, no Galois key, no growth of noise. A
 // mask inside T carries a plaintext scale; T is therefore computed modulo Q·P and
 // divided by the special primes P, which key switching needs anyway. No level is
@@ -23,6 +26,19 @@
 //
 // Everything is done in residues: masks are sampled as 192-bit words and reduced
 // per prime, and M is lifted from Q_ℓ to Q·P by an exact basis conversion.
+//
+// # Inputs that are sums
+//
+// Where an input is a sum over the parties, of gradients for example, its first
+// polynomial need not travel before the refresh: with c0 = Σ c0_i, party i sends
+//
+//	h_i = c0_i + c1·s_i + e_i - M_i
+//
+// and the root begins at 0: see [Refresh.ShareOwn]. That h_i is the sum of two
+// messages of the protocol in which c0_i travels on its own, so that nobody who
+// sees all messages learns more than before. Alone it hides c0_i too: c1 is public
+// and uniform, c1·s_i + e_i a sample of ring learning with errors. The sum over
+// all parties is m - ΣM_i as before.
 //
 // # Sources
 //
@@ -39,6 +55,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/mhe/rns"
@@ -46,17 +63,31 @@ import (
 	"github.com/nereid-mhe/nereid/params"
 )
 
-// A Config says what a refresh does to each of its inputs.
+// A Config says what a refresh does to its inputs: Map to each of them, then Mix
+// to all of them together, then After to each of what comes out.
 type Config struct {
-	In, Out int         // levels of input and output
-	Count   int         // ciphertexts refreshed in one round
-	Map     packing.Map // applied to every ciphertext; zero for none
+	In, Out int         // levels of inputs and outputs
+	Count   int         // inputs of one round
+	Map     packing.Map // of every input; zero for none
+	Mix     packing.Mix // of all inputs; without outputs for none: then every input is an output
+	After   packing.Map // of every output; zero for none
 
 	// ScaleIn is the scale of the inputs and ScaleOut that of the outputs, to
 	// the last bit. A map without a mask cannot change the scale.
 	ScaleIn, ScaleOut *big.Float
 
 	Workers int // goroutines inside one call; 0 means 1
+}
+
+// depth returns the masks on every path from an input to an output.
+func (c *Config) depth() int { return c.Map.Depth() + c.Mix.Depth() + c.After.Depth() }
+
+// outputs returns the number of outputs.
+func (c *Config) outputs() int {
+	if len(c.Mix) > 0 {
+		return len(c.Mix)
+	}
+	return c.Count
 }
 
 // A Refresh holds what is computed once for all rounds of one plan point. It has
@@ -66,13 +97,14 @@ type Refresh struct {
 	cfg   Config
 	gauss rns.Gaussian
 
-	in, out rns.Basis // Q_ℓ and Q
-	work    rns.Basis // Q, followed by the special primes if the map has masks
-	low     rns.Basis // the mask primes, which hold the masked message
-	lift    *rns.Lift // from low to what work has above in
-	div     *rns.Divider
-	steps   []step
-	hash    [32]byte
+	in, out       rns.Basis // Q_ℓ and Q
+	work          rns.Basis // Q, followed by the special primes if the map has masks
+	low           rns.Basis // the mask primes, which hold the masked message
+	lift          *rns.Lift // from low to what work has above in
+	div           *rns.Divider
+	before, after []step
+	mix           [][]piece // by output
+	hash          [32]byte
 }
 
 // New prepares a refresh. Errors wrap [mhe.ErrShape].
@@ -85,7 +117,7 @@ func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
 		in: mhe.Basis(set, cfg.In), out: mhe.Basis(set, cfg.Out),
 	}
 	r.work = r.out
-	if cfg.Map.Depth() > 0 {
+	if cfg.depth() > 0 {
 		r.work = mhe.ExtendedBasis(set, cfg.Out)
 		r.div = rns.NewDivider(r.out, r.work[len(r.out):])
 	}
@@ -98,6 +130,8 @@ func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
 	return r, nil
 }
 
+// check also brings a config into its simplest form: without a mix there is
+// nothing between Map and After.
 func check(set params.Set, cfg *Config) error {
 	cfg.Workers = max(1, cfg.Workers)
 	switch {
@@ -109,22 +143,34 @@ func check(set params.Set, cfg *Config) error {
 		return fmt.Errorf("%w: refreshing %d ciphertexts", mhe.ErrShape, cfg.Count)
 	case cfg.ScaleIn == nil || cfg.ScaleOut == nil || cfg.ScaleIn.Sign() <= 0 || cfg.ScaleOut.Sign() <= 0:
 		return fmt.Errorf("%w: refreshing without scales", mhe.ErrShape)
-	case cfg.Map.Depth() == 0 && cfg.ScaleIn.Cmp(cfg.ScaleOut) != 0:
+	case cfg.depth() == 0 && cfg.ScaleIn.Cmp(cfg.ScaleOut) != 0:
 		return fmt.Errorf("%w: a map without a mask cannot change the scale", mhe.ErrShape)
 	}
-	if err := cfg.Map.Check(set.N()); err != nil {
-		return fmt.Errorf("%w: %w", mhe.ErrShape, err)
+	for _, err := range []error{cfg.Map.Check(set.N()), cfg.Mix.Check(cfg.Count, set.N()), cfg.After.Check(set.N())} {
+		if err != nil {
+			return fmt.Errorf("%w: %w", mhe.ErrShape, err)
+		}
+	}
+	if len(cfg.Mix) == 0 {
+		cfg.Mix, cfg.Map, cfg.After = nil, cfg.Map.Then(cfg.After), packing.Map{}
 	}
 	return nil
 }
 
-// Shape is the shape of a share: for every ciphertext h over Q_ℓ and h' over Q.
-func (r *Refresh) Shape() mhe.Shape {
-	var sh mhe.Shape
-	for range r.cfg.Count {
-		sh = append(sh, r.in, r.out)
-	}
-	return sh
+// Shape is the shape of a share: for every input, in their order, h over Q_ℓ, and
+// then for every output h' over Q.
+func (r *Refresh) Shape() mhe.Shape { return slices.Concat(r.InputShape(), r.OutputShape()) }
+
+// InputShape is the shape of the second polynomials of the inputs, which a round
+// carries to the parties, and of the first.
+func (r *Refresh) InputShape() mhe.Shape {
+	return slices.Repeat(mhe.Shape{r.in}, r.cfg.Count)
+}
+
+// OutputShape is the shape of the first polynomials of the outputs, which a round
+// carries back: the second are those of [Refresh.Common].
+func (r *Refresh) OutputShape() mhe.Shape {
+	return slices.Repeat(mhe.Shape{r.out}, r.cfg.outputs())
 }
 
 // Hash identifies everything but the inputs that a share depends on. It belongs
@@ -134,14 +180,25 @@ func (r *Refresh) Shape() mhe.Shape {
 func (r *Refresh) Hash() [32]byte { return r.hash }
 
 func (r *Refresh) digest() [32]byte {
-	b := []byte("nereid/refresh/v2")
-	h, m := r.set.Hash(), r.cfg.Map.Hash()
-	b = append(append(b, h[:]...), m[:]...)
-	for _, st := range r.steps {
-		if st.mask != nil {
-			sum := sha3.Sum256(r.work.Append(nil, st.mask))
-			b = append(b, sum[:]...)
+	b := []byte("nereid/refresh/v3")
+	for _, h := range [][32]byte{r.set.Hash(), r.cfg.Map.Hash(), r.cfg.Mix.Hash(), r.cfg.After.Hash()} {
+		b = append(b, h[:]...)
+	}
+	encoded := func(m *mask) {
+		if m != nil {
+			b = append(b, m.sum[:]...)
 		}
+	}
+	for _, st := range r.before {
+		encoded(st.mask)
+	}
+	for _, pieces := range r.mix {
+		for _, p := range pieces {
+			encoded(p.mask)
+		}
+	}
+	for _, st := range r.after {
+		encoded(st.mask)
 	}
 	for _, v := range []int{r.cfg.In, r.cfg.Out, r.cfg.Count} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
@@ -156,7 +213,7 @@ func (r *Refresh) digest() [32]byte {
 // Common expands the public polynomials a of all outputs. common must open the
 // same streams at every party.
 func (r *Refresh) Common(common mhe.Source) ([]rns.Poly, error) {
-	a := make([]rns.Poly, r.cfg.Count)
+	a := make([]rns.Poly, r.cfg.outputs())
 	for i := range a {
 		a[i] = r.out.New()
 		if err := r.out.Uniform(common(fmt.Sprintf("a%d", i)), a[i]); err != nil {
@@ -166,161 +223,316 @@ func (r *Refresh) Common(common mhe.Source) ([]rns.Poly, error) {
 	return a, nil
 }
 
-// Share makes a party's share for the ciphertexts with second polynomials c1.
-// All randomness comes from private, which must belong to a label that names
-// these inputs: a mask used for two inputs gives the secret away.
+// Share makes a party's share for the inputs with second polynomials c1. All
+// randomness comes from private, which must belong to a label that names these
+// inputs: a mask used for two inputs gives the secret away. It opens "mask i" and
+// "e i" for input i and "e' i" for output i.
 func (r *Refresh) Share(sk mhe.SecretKey, c1, a []rns.Poly, private mhe.Source) (mhe.Share, error) {
+	return r.ShareOwn(sk, nil, c1, a, private)
+}
+
+// ShareOwn makes a party's share for inputs that are sums over the parties: own
+// are the first polynomials of its own summands, c1 the second ones of the sums.
+// They join the share, so that [Refresh.Finish] needs no first polynomials. own is
+// nil, or nil at an input, for none.
+//
+// The label that private belongs to must determine own as well as c1: two shares
+// under one label differ by the difference of the summands. If own is made of
+// data that the label does not name, derive private from that data too, and send
+// no second share.
+func (r *Refresh) ShareOwn(sk mhe.SecretKey, own, c1, a []rns.Poly, private mhe.Source) (mhe.Share, error) {
 	if err := r.checkInputs(c1, a); err != nil {
 		return nil, err
 	}
-	share := make(mhe.Share, 0, 2*r.cfg.Count)
-	for i := range c1 {
-		d, err := r.draw(func(name string) io.Reader { return private(fmt.Sprintf("%s %d", name, i)) })
+	if err := r.checkFirst(own); err != nil {
+		return nil, err
+	}
+	share := r.Shape().New()
+	h, reenc := share[:r.cfg.Count], share[r.cfg.Count:]
+	for _, b := range r.batches() {
+		d, err := r.draw(b, private)
 		if err != nil {
 			return nil, err
 		}
-		h, reenc := r.share(d)
-		sk.MulAdd(r.cfg.In, h, c1[i])
-		sk.MulSub(r.cfg.Out, reenc, a[i])
-		share = append(share, h, reenc)
+		r.cover(d, h[b.in:b.inEnd], reenc[b.out:b.outEnd])
+		d.release()
+	}
+	for i := range h {
+		sk.MulAdd(r.cfg.In, h[i], c1[i])
+		if own != nil && own[i] != nil {
+			r.in.Add(h[i], own[i])
+		}
+	}
+	for i := range reenc {
+		sk.MulSub(r.cfg.Out, reenc[i], a[i])
 	}
 	return share, nil
 }
 
+// checkInputs checks second polynomials of inputs and the common ones.
 func (r *Refresh) checkInputs(c1, a []rns.Poly) error {
-	if len(c1) != r.cfg.Count || len(a) != r.cfg.Count {
-		return fmt.Errorf("%w: refreshing %d ciphertexts with %d common polynomials, want %d", mhe.ErrShape, len(c1), len(a), r.cfg.Count)
+	if len(c1) != r.cfg.Count {
+		return fmt.Errorf("%w: refreshing %d ciphertexts, want %d", mhe.ErrShape, len(c1), r.cfg.Count)
 	}
 	for i := range c1 {
-		if len(c1[i]) != len(r.in) || len(a[i]) != len(r.out) {
+		if len(c1[i]) != len(r.in) {
 			return fmt.Errorf("%w: ciphertext %d is at level %d, want %d", mhe.ErrShape, i, len(c1[i])-1, r.cfg.In)
+		}
+	}
+	return r.checkCommon(a)
+}
+
+func (r *Refresh) checkCommon(a []rns.Poly) error {
+	if len(a) != r.cfg.outputs() {
+		return fmt.Errorf("%w: refreshing with %d common polynomials, want %d", mhe.ErrShape, len(a), r.cfg.outputs())
+	}
+	for i := range a {
+		if len(a[i]) != len(r.out) {
+			return fmt.Errorf("%w: common polynomial %d is at level %d, want %d", mhe.ErrShape, i, len(a[i])-1, r.cfg.Out)
 		}
 	}
 	return nil
 }
 
-// randomness of one share for one ciphertext.
+// checkFirst checks first polynomials, which may be missing.
+func (r *Refresh) checkFirst(c0 []rns.Poly) error {
+	if c0 != nil && len(c0) != r.cfg.Count {
+		return fmt.Errorf("%w: refreshing with %d first polynomials, want %d or none", mhe.ErrShape, len(c0), r.cfg.Count)
+	}
+	for i := range c0 {
+		if c0[i] != nil && len(c0[i]) != len(r.in) {
+			return fmt.Errorf("%w: first polynomial %d is at level %d, want %d", mhe.ErrShape, i, len(c0[i])-1, r.cfg.In)
+		}
+	}
+	return nil
+}
+
+// A batch is what is computed together: inputs in..inEnd-1 and outputs
+// out..outEnd-1.
+type batch struct{ in, inEnd, out, outEnd int }
+
+// batches returns one batch of everything if there is a mix, and otherwise, to
+// save memory, one for each ciphertext.
+func (r *Refresh) batches() []batch {
+	if r.mix != nil {
+		return []batch{{0, r.cfg.Count, 0, len(r.mix)}}
+	}
+	b := make([]batch, r.cfg.Count)
+	for i := range b {
+		b[i] = batch{i, i + 1, i, i + 1}
+	}
+	return b
+}
+
+// randomness of one share for one batch.
 type randomness struct {
-	mask   rns.Mask
-	e, ePr []int64
+	mask []rns.Mask // by input
+	e    [][]int64  // by input
+	ePr  [][]int64  // by output
 }
 
-func (r *Refresh) draw(src mhe.Source) (d randomness, err error) {
-	n := r.set.N()
-	if d.mask, err = rns.NewMask(src("mask"), n, r.set.MaskBits()); err != nil {
-		return d, err
+func (r *Refresh) draw(b batch, private mhe.Source) (randomness, error) {
+	var d randomness
+	open := func(name string, i int) io.Reader { return private(fmt.Sprintf("%s %d", name, i)) }
+	errors := func(name string, i int) ([]int64, error) {
+		e := rns.BorrowInts(r.set.N())
+		return e, r.gauss.Fill(open(name, i), e)
 	}
-	if d.e, err = r.gauss.Sample(src("e"), n); err != nil {
-		return d, err
+	for i := b.in; i < b.inEnd; i++ {
+		mask, err := rns.NewMask(open("mask", i), r.set.N(), r.set.MaskBits())
+		if err != nil {
+			return d, err
+		}
+		e, err := errors("e", i)
+		if err != nil {
+			return d, err
+		}
+		d.mask, d.e = append(d.mask, mask), append(d.e, e)
 	}
-	d.ePr, err = r.gauss.Sample(src("e'"), n)
-	return d, err
+	for i := b.out; i < b.outEnd; i++ {
+		e, err := errors("e'", i)
+		if err != nil {
+			return d, err
+		}
+		d.ePr = append(d.ePr, e)
+	}
+	return d, nil
 }
 
-// share returns e - M over Q_ℓ and e' + ⌊T(M)/P⌉ over Q, in NTT form.
-func (r *Refresh) share(d randomness) (h, reenc rns.Poly) {
-	h, reenc = r.in.New(), r.work.New()
+// release gives the memory back.
+func (d randomness) release() {
+	for _, m := range d.mask {
+		m.Release()
+	}
+	for _, e := range slices.Concat(d.e, d.ePr) {
+		rns.ReturnInts(e)
+	}
+}
+
+// plain reports whether every output is an input as it was.
+func (r *Refresh) plain() bool { return r.mix == nil && len(r.before) == 0 }
+
+// extend returns p, over Q, with borrowed limbs for the rest of work.
+func (r *Refresh) extend(p []rns.Poly) []rns.Poly {
+	out := make([]rns.Poly, len(p))
+	for i := range out {
+		out[i] = slices.Concat(p[i], r.work[len(r.out):].Borrow())
+	}
+	return out
+}
+
+// giveBack returns the limbs that extend borrowed.
+func (r *Refresh) giveBack(p []rns.Poly) {
+	for i := range p {
+		rns.Return(p[i][len(r.out):])
+	}
+}
+
+// limbs returns limb j of every polynomial.
+func limbs(p []rns.Poly, j int) [][]uint64 {
+	out := make([][]uint64, len(p))
+	for i := range out {
+		out[i] = p[i][j]
+	}
+	return out
+}
+
+// cover writes e - M over Q_ℓ to h and e' + ⌊T(M)/P⌉ over Q to reenc, in NTT
+// form.
+func (r *Refresh) cover(d randomness, h, reenc []rns.Poly) {
+	out := r.extend(reenc)
+	defer r.giveBack(out)
 	rns.Each(r.cfg.Workers, len(r.work), func(j int) {
 		s := r.work[j]
-		d.mask.Limb(s, reenc[j])
-		if j < len(r.in) {
-			s.Neg(reenc[j], h[j])
-			rns.AddInts(s, h[j], d.e)
-			s.NTT(h[j], h[j])
+		if r.plain() { // e' shares the transform of M
+			r.split(d.mask[0], out[0][j], h[0], d.ePr[0], d.e[0], j)
+			s.NTT(out[0][j], out[0][j])
+			return
 		}
-		if r.div == nil && len(r.steps) == 0 { // e' shares the transform of M
-			rns.AddInts(s, reenc[j], d.ePr)
+		x := make([][]uint64, len(d.mask))
+		for i := range x {
+			x[i] = rns.BorrowLimb(s.N)
+			r.split(d.mask[i], x[i], h[i], nil, d.e[i], j)
+			s.NTT(x[i], x[i])
 		}
-		s.NTT(reenc[j], reenc[j])
+		r.apply(j, x, limbs(out, j))
+		if r.div == nil {
+			for i := range out {
+				clear(x[0])
+				rns.AddInts(s, x[0], d.ePr[i])
+				s.NTT(x[0], x[0])
+				s.Add(out[i][j], x[0], out[i][j])
+			}
+		}
+		rns.Return(x)
 	})
-	switch {
-	case len(r.steps) == 0:
-	case r.div == nil:
-		reenc = r.apply(reenc)
-		rns.Each(r.cfg.Workers, len(r.work), func(j int) {
-			s, limb := r.work[j], rns.BorrowLimb(r.set.N())
-			defer rns.ReturnLimb(limb)
-			clear(limb)
-			rns.AddInts(s, limb, d.ePr)
-			s.NTT(limb, limb)
-			s.Add(reenc[j], limb, reenc[j])
-		})
-	default: // e' shares the transforms of the division
-		reenc = r.apply(reenc)
-		r.div.Round(reenc, nil, d.ePr, r.cfg.Workers)
+	for i := range out {
+		if r.div != nil { // e' shares the transforms of the division
+			r.div.Round(out[i], nil, d.ePr[i], r.cfg.Workers)
+		}
 	}
-	return h, reenc[:len(r.out)]
 }
 
-// Finish returns the refreshed tensors from the inputs and the sum of all
-// parties' shares. It takes the first polynomials of the inputs only: c0 at the
-// root is all that the other parties' shares do not hold.
+// split writes limb j of M + p to m, in coefficient form, and that of e - M, if h
+// has it, to h, in NTT form.
+func (r *Refresh) split(mask rns.Mask, m []uint64, h rns.Poly, p, e []int64, j int) {
+	s := r.work[j]
+	if j >= len(h) {
+		mask.Split(s, m, nil, p, nil)
+		return
+	}
+	mask.Split(s, m, h[j], p, e)
+	s.NTT(h[j], h[j])
+}
+
+// Finish returns the refreshed tensors from the first polynomials of the inputs
+// and the sum of all parties' shares: c0 at the root is all that the other
+// parties' shares do not hold. It is nil, or nil at an input, where
+// [Refresh.ShareOwn] has put the first polynomials into the shares.
 func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) {
-	if err := r.checkInputs(c0, a); err != nil {
+	if err := r.checkFirst(c0); err != nil {
 		return nil, err
 	}
-	if len(sum) != 2*r.cfg.Count {
-		return nil, fmt.Errorf("%w: finishing a refresh with %d polynomials, want %d", mhe.ErrShape, len(sum), 2*r.cfg.Count)
+	if err := r.checkCommon(a); err != nil {
+		return nil, err
 	}
-	out := make([]mhe.Tensor, r.cfg.Count)
-	for i := range out {
-		m := r.masked(c0[i], sum[2*i])
-		if len(r.steps) > 0 {
-			m = r.apply(m)
-		}
-		if r.div != nil {
-			r.div.Round(m, nil, nil, r.cfg.Workers)
-			m = m[:len(r.out)]
-		}
-		r.add(m, sum[2*i+1])
+	if want := r.cfg.Count + r.cfg.outputs(); len(sum) != want {
+		return nil, fmt.Errorf("%w: finishing a refresh with %d polynomials, want %d", mhe.ErrShape, len(sum), want)
+	}
+	if c0 == nil {
+		c0 = make([]rns.Poly, r.cfg.Count)
+	}
+	first := r.OutputShape().New()
+	h, reenc := sum[:r.cfg.Count], sum[r.cfg.Count:]
+	for _, b := range r.batches() {
+		r.uncover(c0[b.in:b.inEnd], h[b.in:b.inEnd], first[b.out:b.outEnd])
+	}
+	out := make([]mhe.Tensor, len(first))
+	for i, m := range first {
+		r.add(m, reenc[i])
 		out[i] = mhe.NewEncrypted(m, a[i], r.cfg.ScaleOut)
 	}
 	return out, nil
 }
 
-// lazy reports whether masked may leave residues below twice their primes: where
-// no map is applied, the sum that follows reduces them.
-func (r *Refresh) lazy() bool { return len(r.steps) == 0 }
+// uncover writes ⌊T(c0 + h)/P⌉ to first.
+func (r *Refresh) uncover(c0, h []rns.Poly, first []rns.Poly) {
+	if r.plain() {
+		r.masked(c0[0], h[0], first[0])
+		return
+	}
+	m, out := make([]rns.Poly, len(h)), r.extend(first)
+	defer r.giveBack(out)
+	for i := range m {
+		m[i] = r.work.Borrow()
+		r.masked(c0[i], h[i], m[i])
+	}
+	rns.Each(r.cfg.Workers, len(r.work), func(j int) {
+		x := limbs(m, j)
+		r.apply(j, x, limbs(out, j))
+		rns.Return(x)
+	})
+	for i := range out {
+		if r.div != nil {
+			r.div.Round(out[i], nil, nil, r.cfg.Workers)
+		}
+	}
+}
 
-// masked returns c0 + h, lifted from Q_ℓ to all primes of work, in NTT form. The
-// low limbs are in NTT form already and need no transform back.
-func (r *Refresh) masked(c0, h rns.Poly) rns.Poly {
-	m, low := r.work.New(), r.low.Borrow()
+// masked writes c0 + h, lifted from Q_ℓ to all primes of work, to m, in NTT form.
+// The low limbs are in NTT form already and need no transform back. Where no map is
+// applied it leaves residues unreduced: the sum that follows reduces them.
+func (r *Refresh) masked(c0, h, m rns.Poly) {
+	low := r.low.Borrow()
 	defer rns.Return(low)
 	k := len(r.in)
 	rns.Each(r.cfg.Workers, k, func(j int) {
-		r.in[j].Add(c0[j], h[j], m[j])
+		if c0 == nil {
+			copy(m[j], h[j])
+		} else {
+			r.in[j].Add(c0[j], h[j], m[j])
+		}
 		if j < len(low) {
 			r.in[j].INTTLazy(m[j], low[j]) // the lift takes any residues
 		}
 	})
 	r.lift.Do(low, m[k:], r.cfg.Workers)
 	rns.Each(r.cfg.Workers, len(m)-k, func(j int) {
-		if s := r.work[k+j]; r.lazy() {
+		if s := r.work[k+j]; r.plain() {
 			s.NTTLazy(m[k+j], m[k+j])
 		} else {
 			s.NTT(m[k+j], m[k+j])
 		}
 	})
-	return m
 }
 
 // add adds the re-encryption share to the result.
 func (r *Refresh) add(m, share rns.Poly) {
 	rns.Each(r.cfg.Workers, len(m), func(j int) {
-		if r.lazy() {
+		if r.plain() {
 			rns.AddLazy(r.out[j], m[j], share[j])
 		} else {
 			r.out[j].Add(m[j], share[j], m[j])
 		}
 	})
-}
-
-// InputShape is the shape of the polynomials of the inputs that a round carries.
-func (r *Refresh) InputShape() mhe.Shape {
-	var sh mhe.Shape
-	for range r.cfg.Count {
-		sh = append(sh, r.in)
-	}
-	return sh
 }

@@ -70,7 +70,7 @@ func (p party) masks(t testing.TB, share mhe.Share) []*big.Int {
 	for i := range p.c1 {
 		m := b.New()
 		p.sk.MulAdd(2, m, p.c1[i])
-		b.Sub(m, share[2*i])
+		b.Sub(m, share[i])
 		b.INTT(m)
 		all = append(all, integers(b, m)...)
 	}
@@ -224,8 +224,8 @@ func TestSharesHideBehindFreshNoise(t *testing.T) {
 	var sum, sq float64
 	for i := range p.c1 {
 		d := in.New()
-		in.Add(d, share[2*i])
-		in.Add(d, share[2*i+1][:3])
+		in.Add(d, share[i])
+		in.Add(d, share[count+i][:3])
 		p.sk.MulSub(2, d, p.c1[i])
 		p.sk.MulAdd(2, d, p.a[i][:3])
 		in.INTT(d)
@@ -400,8 +400,12 @@ func TestRefreshRefusesShapes(t *testing.T) {
 		got, err := p.r.Share(p.sk, tt.c, tt.a, testkit.Source("x"))
 		require.ErrorIs(t, err, mhe.ErrShape, name)
 		require.Nil(t, got)
-		_, err = p.r.Finish(tt.c, tt.a, s)
-		require.ErrorIs(t, err, mhe.ErrShape, name)
+		if tt.c != nil { // which is right where the shares hold the first polynomials
+			_, err = p.r.Finish(tt.c, tt.a, s)
+			require.ErrorIs(t, err, mhe.ErrShape, name)
+			_, err = p.r.ShareOwn(p.sk, tt.c, p.c1, tt.a, testkit.Source("x"))
+			require.ErrorIs(t, err, mhe.ErrShape, name)
+		}
 	}
 	for _, sum := range []mhe.Share{nil, s[:3], append(slices.Clone(s), s[0])} {
 		_, err := p.r.Finish(p.c1, p.a, sum)

@@ -1,13 +1,12 @@
 package bootstrap
 
 import (
+	"crypto/sha3"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/big"
-	"math/bits"
 	"slices"
-
-	"github.com/tuneinsight/lattigo/v5/ring"
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/mhe/rns"
@@ -15,155 +14,332 @@ import (
 	"github.com/nereid-mhe/nereid/params"
 )
 
-// A step is a packing.Step with its tables.
+// A step is a packing.Step with its tables: a sum of rotations, nil for that by
+// 0, and a mask, nil for none.
 type step struct {
-	keep      bool               // the sum includes rotation 0
-	rotations []rns.Automorphism // of the others
-	mask      rns.Poly           // NTT and Montgomery form; nil for none
-	maskScale *big.Float
+	sum  []rns.Automorphism
+	mask *mask
 }
 
-// prepare makes the tables of the map. The product of the masks' scales is
-// P·ScaleOut/ScaleIn; all but the last have a power of two.
-func (r *Refresh) prepare(enc *mhe.Encoder) error {
-	left := new(big.Float).SetPrec(128).Quo(r.cfg.ScaleOut, r.cfg.ScaleIn)
-	for _, p := range r.set.CKKS().P() {
-		left.Mul(left, new(big.Float).SetUint64(p))
+// sums reports whether the step does more than multiply.
+func (st step) sums() bool { return len(st.sum) > 1 || len(st.sum) == 1 && st.sum[0] != nil }
+
+// A piece is a packing.Piece with its tables.
+type piece struct {
+	in   int
+	by   rns.Automorphism // nil for the rotation by 0
+	mask *mask
+}
+
+// A mask is one period of a plaintext of the map.
+type mask struct {
+	limbs  rns.Poly // over work, as in [rns.MulPeriod]
+	period int      // of the values
+	scale  *big.Float
+	sum    [32]byte // of the limbs
+}
+
+// limb returns limb j, nil for no mask.
+func (m *mask) limb(j int) []uint64 {
+	if m == nil {
+		return nil
 	}
-	masks := r.cfg.Map.Depth()
-	for _, s := range r.cfg.Map.Steps {
+	return m.limbs[j]
+}
+
+// A builder makes the tables of a map. Equal rotations share one, and so do masks
+// with equal values and scales.
+type builder struct {
+	r         *Refresh
+	enc       *mhe.Encoder
+	left      *big.Float // what the scales of the masks to come multiply to
+	depth     int        // of the masks to come
+	rotations map[int]rns.Automorphism
+	masks     map[[32]byte]*mask
+}
+
+// prepare makes the tables of the map. The product of the scales of the masks
+// along a path is P·ScaleOut/ScaleIn; all but the last have a power of two.
+func (r *Refresh) prepare(enc *mhe.Encoder) (err error) {
+	b := builder{
+		r: r, enc: enc, left: new(big.Float).SetPrec(128).Quo(r.cfg.ScaleOut, r.cfg.ScaleIn), depth: r.cfg.depth(),
+		rotations: map[int]rns.Automorphism{}, masks: map[[32]byte]*mask{},
+	}
+	for _, p := range r.set.CKKS().P() {
+		b.left.Mul(b.left, new(big.Float).SetUint64(p))
+	}
+	if r.before, err = b.steps(r.cfg.Map); err != nil {
+		return err
+	}
+	if r.mix, err = b.mix(r.cfg.Mix); err != nil {
+		return err
+	}
+	r.after, err = b.steps(r.cfg.After)
+	return err
+}
+
+// scale returns the scale of the next mask.
+func (b *builder) scale() *big.Float {
+	scale := b.left
+	if b.depth > 1 {
+		scale = mhe.Power(b.left.MantExp(nil) / b.depth)
+		b.left = new(big.Float).SetPrec(128).Quo(b.left, scale)
+	}
+	b.depth--
+	return scale
+}
+
+func (b *builder) steps(m packing.Map) ([]step, error) {
+	var steps []step
+	for _, s := range m.Steps {
 		var st step
 		for _, k := range s.Rotations {
-			if k = packing.Mod(k, r.set.N()); k == 0 {
-				st.keep = true
-				continue
-			}
-			c := r.set.CKKS()
-			a, err := rns.NewAutomorphism(c.N(), c.RingQ().NthRoot(), c.GaloisElement(k))
+			a, err := b.rotation(k)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			st.rotations = append(st.rotations, a)
-		}
-		if len(s.Rotations) == 0 {
-			st.keep = true
+			st.sum = append(st.sum, a)
 		}
 		if s.Mask != nil {
-			scale := left
-			if masks > 1 {
-				scale = mhe.Power(left.MantExp(nil) / masks)
-				left = new(big.Float).SetPrec(128).Quo(left, scale)
-			}
-			masks--
-			st.maskScale = scale
 			var err error
-			if st.mask, err = r.mask(enc, s.Mask, scale); err != nil {
-				return err
+			if st.mask, err = b.mask(s.Mask, b.scale()); err != nil {
+				return nil, err
 			}
 		}
-		r.steps = append(r.steps, st)
+		steps = append(steps, st)
 	}
-	return nil
+	return steps, nil
+}
+
+func (b *builder) mix(m packing.Mix) ([][]piece, error) {
+	if m == nil {
+		return nil, nil
+	}
+	var scale *big.Float
+	if m.Depth() > 0 {
+		scale = b.scale()
+	}
+	out := make([][]piece, len(m))
+	for i, pieces := range m {
+		for _, p := range pieces {
+			a, err := b.rotation(p.By)
+			if err != nil {
+				return nil, err
+			}
+			q := piece{in: p.In, by: a}
+			if scale != nil {
+				if q.mask, err = b.mask(p.Mask, scale); err != nil {
+					return nil, err
+				}
+			}
+			out[i] = append(out[i], q)
+		}
+	}
+	return out, nil
+}
+
+// rotation returns the table of a rotation, nil for that by 0.
+func (b *builder) rotation(k int) (rns.Automorphism, error) {
+	if k = packing.Mod(k, b.r.set.N()); k == 0 {
+		return nil, nil
+	}
+	if a, ok := b.rotations[k]; ok {
+		return a, nil
+	}
+	c := b.r.set.CKKS()
+	a, err := rns.NewAutomorphism(c.N(), c.RingQ().NthRoot(), c.GaloisElement(k))
+	if err != nil {
+		return nil, err
+	}
+	b.rotations[k] = a
+	return a, nil
 }
 
 // minMaskScale keeps the rounding of a mask's coefficients below what any use of
 // the result could notice.
 const minMaskScale = 20
 
-func (r *Refresh) mask(enc *mhe.Encoder, values []float64, scale *big.Float) (rns.Poly, error) {
+func (b *builder) mask(values []float64, scale *big.Float) (*mask, error) {
 	if scale.MantExp(nil) < minMaskScale {
 		return nil, fmt.Errorf("%w: a mask at scale 2^%d is too coarse: lower the input's scale or use fewer masks", mhe.ErrShape, scale.MantExp(nil))
+	}
+	key := []byte(scale.Text('p', 0))
+	for _, v := range values {
+		key = binary.BigEndian.AppendUint64(key, math.Float64bits(v))
+	}
+	id := sha3.Sum256(binary.BigEndian.AppendUint64(key, uint64(len(values))))
+	if m, ok := b.masks[id]; ok {
+		return m, nil
 	}
 	v := make([]float64, max(8, len(values)))
 	for i := range v {
 		v[i] = values[i%len(values)]
 	}
-	p, err := enc.Encode(v, scale, r.work)
+	limbs, err := b.enc.EncodePeriod(v, scale, b.r.work)
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range r.work {
-		s.MForm(p[i], p[i])
+	m := &mask{limbs: limbs, period: len(values), scale: scale, sum: sha3.Sum256(b.r.work.Append(nil, limbs))}
+	for i, s := range b.r.work {
+		s.MForm(limbs[i], limbs[i])
 	}
-	return p, nil
+	b.masks[id] = m
+	return m, nil
 }
 
-// apply returns the map of x, in NTT form over work, and destroys x.
-func (r *Refresh) apply(x rns.Poly) rns.Poly {
-	rns.Each(r.cfg.Workers, len(x), func(j int) {
-		spare := rns.BorrowLimb(r.set.N())
-		for _, st := range r.steps {
-			x[j], spare = st.limb(r.work[j], x[j], spare, j)
+// apply writes the whole map of limb j of the inputs x to out. It overwrites x
+// and may exchange its limbs; out overlaps none of them.
+func (r *Refresh) apply(j int, x, out [][]uint64) {
+	if r.mix == nil {
+		r.run(r.before, j, x[0], out[0])
+		return
+	}
+	s, spare := r.work[j], rns.BorrowLimb(r.set.N())
+	if len(r.before) > 0 {
+		for i := range x {
+			r.run(r.before, j, x[i], spare)
+			x[i], spare = spare, x[i]
 		}
-		rns.ReturnLimb(spare)
-	})
-	return x
-}
-
-// limb applies a step to limb j and returns the result and a free limb.
-func (st *step) limb(s *ring.SubRing, x, spare []uint64, j int) (out, free []uint64) {
-	if len(st.rotations) > 0 {
-		if rest := st.rotations; st.keep {
-			copy(spare, x)
-			for _, a := range rest {
-				a.Add(spare, x, s.Modulus)
-			}
-		} else {
-			rest[0].Apply(spare, x)
-			for _, a := range rest[1:] {
-				a.Add(spare, x, s.Modulus)
-			}
+	}
+	var terms []rns.Term
+	for i, pieces := range r.mix {
+		terms = terms[:0]
+		for _, p := range pieces {
+			terms = append(terms, rns.Term{X: x[p.in], By: p.by, Mask: p.mask.limb(j)})
 		}
-		x, spare = spare, x
+		if len(r.after) == 0 {
+			rns.Sum(s, out[i], terms)
+			continue
+		}
+		rns.Sum(s, spare, terms)
+		r.run(r.after, j, spare, out[i])
 	}
-	if st.mask != nil {
-		s.MulCoeffsMontgomery(x, st.mask[j], x)
-	}
-	return x, spare
+	rns.ReturnLimb(spare)
 }
 
-// Range returns the range of the output for an input of range in: the map's
-// effect on values and errors, the parties' noise, and the rounding of masks and
-// divisions.
+// run writes the result of steps on limb j, x, to dst and overwrites x.
+func (r *Refresh) run(steps []step, j int, x, dst []uint64) {
+	s, spare := r.work[j], rns.BorrowLimb(r.set.N())
+	defer rns.ReturnLimb(spare) // whatever role it plays by then: dst and x are others
+	last := len(steps) - 1      // the sum that is made in dst
+	for last >= 0 && !steps[last].sums() {
+		last--
+	}
+	if last < 0 {
+		copy(dst, x)
+		x = dst
+	}
+	other := spare
+	var terms []rns.Term
+	for i, st := range steps {
+		if st.sums() {
+			terms = terms[:0]
+			for _, a := range st.sum {
+				terms = append(terms, rns.Term{X: x, By: a})
+			}
+			if i == last {
+				other = dst
+			}
+			rns.Sum(s, other, terms)
+			x, other = other, x
+		}
+		if st.mask != nil {
+			rns.MulPeriod(s, x, x, st.mask.limbs[j])
+		}
+	}
+}
+
+// Range returns the range of the outputs for inputs of range in: the map's effect
+// on values and errors, the parties' noise, and the rounding of masks and
+// divisions. With a mix it is that of the worst slot of all outputs.
 func (r *Refresh) Range(in mhe.Range) mhe.Range {
 	noise := mhe.NewNoise(r.set)
 	parties := float64(r.set.Parties())
 	e := math.Hypot(in.Err, noise.Slots(params.Sigma*math.Sqrt(parties), r.cfg.ScaleIn))
 	n := r.period()
-	bound, size, err := slices.Repeat([]float64{in.Max}, n), slices.Repeat([]float64{in.RMS * in.RMS}, n), slices.Repeat([]float64{e * e}, n)
-	for i, s := range r.cfg.Map.Steps {
-		sum, mask := packing.Map{Steps: []packing.Step{{Rotations: s.Rotations}}}, packing.Map{Steps: []packing.Step{{Mask: s.Mask}}}
-		bound = mask.ApplyBound(sum.ApplyBound(bound))
-		size, err = sum.ApplyVariance(size), mask.ApplyVariance(sum.ApplyVariance(err))
-		if s.Mask != nil {
-			rounding := noise.Encode(len(s.Mask), r.steps[i].maskScale)
-			for k := range err {
-				err[k] += rounding * rounding * size[k]
-			}
-		}
-		size = mask.ApplyVariance(size)
+	x := spread{slices.Repeat([]float64{in.Max}, n), slices.Repeat([]float64{in.RMS * in.RMS}, n), slices.Repeat([]float64{e * e}, n)}
+	x = r.spread(x, r.cfg.Map, r.before)
+	out := []spread{x}
+	if r.mix != nil {
+		out = r.spreadMix(x)
+	}
+	var worst mhe.Range
+	for _, x := range out {
+		x = r.spread(x, r.cfg.After, r.after)
+		worst.Max = max(worst.Max, slices.Max(x.bound))
+		worst.RMS = max(worst.RMS, math.Sqrt(slices.Max(x.size)))
+		worst.Err = max(worst.Err, math.Sqrt(slices.Max(x.err)))
 	}
 	fresh := params.Sigma * params.Sigma * parties
 	if r.div != nil {
 		fresh += (parties + 1) / 12
 	}
-	return mhe.Range{
-		Max: slices.Max(bound),
-		RMS: math.Sqrt(slices.Max(size)),
-		Err: math.Hypot(math.Sqrt(slices.Max(err)), noise.Slots(math.Sqrt(fresh), r.cfg.ScaleOut)),
-	}
+	worst.Err = math.Hypot(worst.Err, noise.Slots(math.Sqrt(fresh), r.cfg.ScaleOut))
+	return worst
 }
 
-// period returns a number of slots after which the map's effect repeats.
-func (r *Refresh) period() int {
-	n := 8
-	for _, s := range r.cfg.Map.Steps {
-		n = max(n, len(s.Mask))
-		for _, k := range s.Rotations {
-			if k = min(packing.Mod(k, r.set.N()), packing.Mod(-k, r.set.N())); k > 0 {
-				n = max(n, 2<<bits.Len(uint(k)))
+// A spread is what is known of one period of slots: bounds, mean squares, and the
+// variances of their errors.
+type spread struct{ bound, size, err []float64 }
+
+// spread returns what a map makes of x.
+func (r *Refresh) spread(x spread, m packing.Map, steps []step) spread {
+	noise := mhe.NewNoise(r.set)
+	for i, s := range m.Steps {
+		sum, mask := packing.Map{Steps: []packing.Step{{Rotations: s.Rotations}}}, packing.Map{Steps: []packing.Step{{Mask: s.Mask}}}
+		x.bound = mask.ApplyBound(sum.ApplyBound(x.bound))
+		x.size, x.err = sum.ApplyVariance(x.size), mask.ApplyVariance(sum.ApplyVariance(x.err))
+		if st := steps[i]; st.mask != nil {
+			rounding := noise.Encode(st.mask.period, st.mask.scale)
+			for k := range x.err {
+				x.err[k] += rounding * rounding * x.size[k]
 			}
 		}
+		x.size = mask.ApplyVariance(x.size)
 	}
-	return min(n, r.set.N())
+	return x
+}
+
+// spreadMix returns what the mix makes of inputs like x.
+func (r *Refresh) spreadMix(x spread) []spread {
+	noise := mhe.NewNoise(r.set)
+	all := func(v []float64) [][]float64 { return slices.Repeat([][]float64{v}, r.cfg.Count) }
+	bound, size, err := r.cfg.Mix.ApplyBound(all(x.bound)), r.cfg.Mix.ApplyVariance(all(x.size)), r.cfg.Mix.ApplyVariance(all(x.err))
+	out := make([]spread, len(r.mix))
+	for i, pieces := range r.mix {
+		for k, p := range pieces {
+			if p.mask == nil {
+				continue
+			}
+			rounding := noise.Encode(p.mask.period, p.mask.scale)
+			for t, by := range rotated(x.size, r.cfg.Mix[i][k].By) {
+				err[i][t] += rounding * rounding * by
+			}
+		}
+		out[i] = spread{bound[i], size[i], err[i]}
+	}
+	return out
+}
+
+// rotated returns one period of values, rotated.
+func rotated(v []float64, by int) []float64 {
+	by = packing.Mod(by, len(v))
+	return slices.Concat(v[by:], v[:by])
+}
+
+// period returns a number of slots after which the map's effect repeats: that of
+// its longest mask.
+func (r *Refresh) period() int {
+	n := 8
+	for _, m := range []packing.Map{r.cfg.Map, r.cfg.After} {
+		for _, s := range m.Steps {
+			n = max(n, len(s.Mask))
+		}
+	}
+	for _, pieces := range r.cfg.Mix {
+		for _, p := range pieces {
+			n = max(n, len(p.Mask))
+		}
+	}
+	return n
 }

@@ -27,9 +27,10 @@ func NewAutomorphism(n int, nthRoot, g uint64) (Automorphism, error) {
 	return a, nil
 }
 
-// Apply writes the image of src to dst, which must not overlap.
+// Apply writes the image of src to dst, which must not overlap. A part of a
+// table, a[lo:hi], writes that part of the image.
 func (a Automorphism) Apply(dst, src []uint64) {
-	src = src[:len(a)]
+	dst = dst[:len(a)]
 	for i, k := range a {
 		dst[i] = src[k]
 	}
@@ -37,7 +38,7 @@ func (a Automorphism) Apply(dst, src []uint64) {
 
 // Add adds the image of src to dst modulo q; the limbs must not overlap.
 func (a Automorphism) Add(dst, src []uint64, q uint64) {
-	dst, src = dst[:len(a)], src[:len(a)]
+	dst = dst[:len(a)]
 	for i, k := range a {
 		x := dst[i] + src[k]
 		if x >= q {

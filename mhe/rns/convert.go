@@ -62,8 +62,12 @@ const chunk = 1024
 func (l *Lift) Do(in, out Poly, workers int) {
 	n := l.from.N()
 	Each(workers, (n+chunk-1)/chunk, func(c int) {
-		var d digits
 		lo, hi := c*chunk, min(n, (c+1)*chunk)
+		if len(l.from) == 1 {
+			l.centre(in, out, lo, hi)
+			return
+		}
+		var d digits
 		l.digits(&d, in, lo, hi)
 		for j := range l.to {
 			l.combine(&d, out[j][lo:hi], j)
@@ -71,30 +75,24 @@ func (l *Lift) Do(in, out Poly, workers int) {
 	})
 }
 
-// Limb converts in to limb j of the target basis only.
-func (l *Lift) Limb(in Poly, out []uint64, j int) {
-	if len(l.from) == 1 {
-		l.centre(in[0][:len(out)], out, j)
-		return
+// centre converts coefficients lo..hi of a single prime q: residues above q/2
+// stand for negative numbers. It is what every digit of a key switch with one
+// special prime needs.
+func (l *Lift) centre(in, out Poly, lo, hi int) {
+	from := l.from[0]
+	half := from.Modulus / 2
+	var y [chunk]uint64 // reduced: a lazy transform leaves more
+	for x, r := range in[0][lo:hi] {
+		y[x] = ring.BRedAdd(r, from.Modulus, from.BRedConstant)
 	}
-	var d digits
-	for lo := 0; lo < len(out); lo += chunk {
-		hi := min(len(out), lo+chunk)
-		l.digits(&d, in, lo, hi)
-		l.combine(&d, out[lo:hi], j)
-	}
-}
-
-// centre converts residues of a single prime q: those above q/2 stand for
-// negative numbers. It is what every digit of a key switch with one special prime
-// needs.
-func (l *Lift) centre(in, out []uint64, j int) {
-	half, s := l.from[0].Modulus/2, l.to[j]
-	p, brc := s.Modulus, s.BRedConstant
-	negative := (p - l.qMod[j]) % p
-	for x, r := range in {
-		upper := uint64(int64(half-r) >> 63) // all ones for the upper half
-		out[x] = ring.CRed(ring.BRedAdd(r, p, brc)+negative&upper, p)
+	for j, s := range l.to {
+		p, brc := s.Modulus, s.BRedConstant
+		negative := (p - l.qMod[j]) % p
+		dst := out[j][lo:hi]
+		for x, r := range y[:len(dst)] {
+			upper := uint64(int64(half-r) >> 63) // all ones for the upper half
+			dst[x] = ring.CRed(ring.BRedAdd(r, p, brc)+negative&upper, p)
+		}
 	}
 }
 
@@ -130,9 +128,21 @@ func (l *Lift) combine(d *digits, dst []uint64, j int) {
 	}
 	v := d.v[:len(dst)]
 	switch len(l.from) {
-	case 1: // the cofactor is 1
-		for x, t := range d.y[0][:len(dst)] {
-			dst[x] = ring.CRed(ring.BRedAdd(t, q, brc)+q-sub[v[x]], q)
+	case 2: // two special primes
+		c0, c1 := l.cof[j][0], l.cof[j][1]
+		y0, y1 := d.y[0][:len(dst)], d.y[1][:len(dst)]
+		for x := range dst {
+			h0, l0 := bits.Mul64(y0[x], c0)
+			h1, l1 := bits.Mul64(y1[x], c1)
+			lo, c := bits.Add64(l0, l1, 0)
+			hi, _ := bits.Add64(h0, h1, c)
+			h, _ := bits.Mul64(lo*mrc, q)
+			r := hi - h + q // as below
+			r += q - sub[v[x]]
+			if r >= 2*q {
+				r -= 2 * q
+			}
+			dst[x] = ring.CRed(r, q)
 		}
 	case 3: // the masks of a refresh: sums stay in registers
 		c0, c1, c2 := l.cof[j][0], l.cof[j][1], l.cof[j][2]
@@ -200,10 +210,12 @@ func (d *Divider) Round(x Poly, before, after []int64, workers int) {
 	k := len(d.q)
 	tail := x[k:]
 	for j, s := range d.p {
-		s.INTT(tail[j], tail[j])
-		if before != nil {
-			AddInts(s, tail[j], before)
+		if before == nil {
+			s.INTTLazy(tail[j], tail[j]) // the lift takes any residues
+			continue
 		}
+		s.INTT(tail[j], tail[j])
+		AddInts(s, tail[j], before)
 	}
 	low := d.q.Borrow()
 	defer Return(low)
@@ -212,26 +224,31 @@ func (d *Divider) Round(x Poly, before, after []int64, workers int) {
 	Each(workers, k, func(i int) {
 		s := d.q[i]
 		if before != nil {
-			d.subInts(i, low[i], before, nil)
+			subInts(s, low[i], before, mont(s, 1))
 		}
 		if after != nil {
-			d.subInts(i, low[i], after, d.pMod)
+			subInts(s, low[i], after, d.pMod[i])
 		}
-		s.NTT(low[i], low[i])
-		s.Sub(x[i], low[i], x[i])
-		s.MulScalarMontgomery(x[i], d.pInv[i], x[i])
+		s.NTTLazy(low[i], low[i])
+		d.quotient(i, x[i], low[i])
 	})
 }
 
-// subInts subtracts v, times factor[i] if given, from limb i.
-func (d *Divider) subInts(i int, limb []uint64, v []int64, factor []uint64) {
+// quotient sets limb i, x, to (x - low)/P, for low below eight times the prime.
+func (d *Divider) quotient(i int, x, low []uint64) {
 	s := d.q[i]
-	e := BorrowLimb(s.N)
-	defer ReturnLimb(e)
-	clear(e)
-	AddInts(s, e, v)
-	if factor != nil {
-		s.MulScalarMontgomery(e, factor[i], e)
+	q, mrc, inv, many := s.Modulus, s.MRedConstant, d.pInv[i], 8*s.Modulus
+	low = low[:len(x)]
+	for t, r := range x {
+		x[t] = ring.MRed(r+many-low[t], inv, q, mrc)
 	}
-	s.Sub(limb, e, limb)
+}
+
+// subInts subtracts factor·v from residues, for a factor in Montgomery form.
+func subInts(s *ring.SubRing, dst []uint64, v []int64, factor uint64) {
+	q, mrc, brc := s.Modulus, s.MRedConstant, s.BRedConstant
+	v = v[:len(dst)]
+	for i, r := range dst {
+		dst[i] = ring.CRed(r+q-ring.MRed(signedResidue(v[i], q, brc), factor, q, mrc), q)
+	}
 }

@@ -48,29 +48,46 @@ func (b Basis) New() Poly {
 	return p
 }
 
-// pools holds free limbs by length. Key switching needs megabytes of scratch
-// space that is dead a few milliseconds later: the collector would spend more
-// time on it than the arithmetic does.
-var pools sync.Map // int → *sync.Pool of *[]uint64
+// A pool holds free slices by length. Shares and key switches need megabytes of
+// scratch space that is dead a few milliseconds later: the collector would spend
+// more time on it than the arithmetic does.
+type pool[T any] struct{ free sync.Map } // int → *sync.Pool of *[]T
 
-// BorrowLimb returns a limb of n residues with undefined contents.
-func BorrowLimb(n int) []uint64 {
-	if p, ok := pools.Load(n); ok {
-		if l, ok := p.(*sync.Pool).Get().(*[]uint64); ok {
+// borrow returns a slice of n with undefined contents.
+func (p *pool[T]) borrow(n int) []T {
+	if f, ok := p.free.Load(n); ok {
+		if l, ok := f.(*sync.Pool).Get().(*[]T); ok {
 			return *l
 		}
 	}
-	return make([]uint64, n)
+	return make([]T, n)
 }
 
-// ReturnLimb gives a limb back. Nobody may hold it any more.
-func ReturnLimb(l []uint64) {
-	p, ok := pools.Load(len(l))
+func (p *pool[T]) giveBack(l []T) {
+	f, ok := p.free.Load(len(l))
 	if !ok {
-		p, _ = pools.LoadOrStore(len(l), &sync.Pool{})
+		f, _ = p.free.LoadOrStore(len(l), &sync.Pool{})
 	}
-	p.(*sync.Pool).Put(&l)
+	f.(*sync.Pool).Put(&l)
 }
+
+var (
+	freeLimbs pool[uint64]
+	freeInts  pool[int64]
+	freeBytes pool[byte]
+)
+
+// BorrowLimb returns a limb of n residues with undefined contents.
+func BorrowLimb(n int) []uint64 { return freeLimbs.borrow(n) }
+
+// ReturnLimb gives a limb back. Nobody may hold it any more.
+func ReturnLimb(l []uint64) { freeLimbs.giveBack(l) }
+
+// BorrowInts returns n integers with undefined contents.
+func BorrowInts(n int) []int64 { return freeInts.borrow(n) }
+
+// ReturnInts gives integers back. Nobody may hold them any more.
+func ReturnInts(v []int64) { freeInts.giveBack(v) }
 
 // Borrow returns a polynomial with undefined contents, for scratch space.
 func (b Basis) Borrow() Poly {
@@ -178,10 +195,7 @@ func AddInts(s *ring.SubRing, dst []uint64, v []int64) {
 	q := s.Modulus
 	u := s.BRedConstant
 	for i, x := range v {
-		sign := uint64(x >> 63)
-		r := ring.BRedAdd((uint64(x)^sign)-sign, q, u) // |x| mod q
-		r = (r ^ sign) - sign + q&sign                 // ±|x| mod q, in 0..q
-		r += dst[i]
+		r := signedResidue(x, q, u) + dst[i]
 		if r >= q {
 			r -= q
 		}
@@ -190,6 +204,13 @@ func AddInts(s *ring.SubRing, dst []uint64, v []int64) {
 		}
 		dst[i] = r
 	}
+}
+
+// signedResidue returns x modulo q, in 0..q, in constant time.
+func signedResidue(x int64, q uint64, brc []uint64) uint64 {
+	sign := uint64(x >> 63)
+	r := ring.BRedAdd((uint64(x)^sign)-sign, q, brc) // |x| mod q
+	return (r ^ sign) - sign + q&sign
 }
 
 // AddInts adds the integers v to every limb of dst, in coefficient form.

@@ -10,10 +10,11 @@ import (
 	"github.com/tuneinsight/lattigo/v5/ring"
 )
 
-// read fills a new buffer of n bytes from src.
+// read fills a buffer of n bytes from src, which the caller gives back.
 func read(src io.Reader, n int) ([]byte, error) {
-	b := make([]byte, n)
+	b := freeBytes.borrow(n)
 	if _, err := io.ReadFull(src, b); err != nil {
+		freeBytes.giveBack(b)
 		return nil, fmt.Errorf("rns: randomness: %w", err)
 	}
 	return b, nil
@@ -51,23 +52,50 @@ func NewGaussian(sigma float64, tail int) Gaussian {
 // Sample returns n independent integers. It takes the same time for every
 // value: the table is scanned without branches. It reads 8n bytes.
 func (g Gaussian) Sample(src io.Reader, n int) ([]int64, error) {
-	b, err := read(src, 8*n)
-	if err != nil {
+	v := make([]int64, n)
+	if err := g.Fill(src, v); err != nil {
 		return nil, err
 	}
-	v := make([]int64, n)
-	for i := range v {
-		r := binary.LittleEndian.Uint64(b[8*i:])
-		sign := -(r & 1) // all ones for a negative sample
-		r >>= 1
-		var abs uint64
-		for _, t := range g.tail {
-			_, below := bits.Sub64(r, t, 0)
-			abs += below
-		}
-		v[i] = int64((abs ^ sign) - sign)
-	}
 	return v, nil
+}
+
+// Fill is [Gaussian.Sample] into v.
+func (g Gaussian) Fill(src io.Reader, v []int64) error {
+	b, err := read(src, 8*len(v))
+	if err != nil {
+		return err
+	}
+	defer freeBytes.giveBack(b)
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	i := 0
+	for ; i+4 <= len(v); i += 4 { // the table is loaded once for four
+		w := [4]uint64{word(i), word(i + 1), word(i + 2), word(i + 3)}
+		r0, r1, r2, r3 := w[0]>>1, w[1]>>1, w[2]>>1, w[3]>>1
+		var a0, a1, a2, a3 uint64
+		for _, t := range g.tail { // both below 2^63: the top bit tells which is smaller
+			a0 += (r0 - t) >> 63
+			a1 += (r1 - t) >> 63
+			a2 += (r2 - t) >> 63
+			a3 += (r3 - t) >> 63
+		}
+		out := v[i : i+4 : i+4]
+		out[0], out[1], out[2], out[3] = signed(a0, w[0]), signed(a1, w[1]), signed(a2, w[2]), signed(a3, w[3])
+	}
+	for ; i < len(v); i++ {
+		w := word(i)
+		var a uint64
+		for _, t := range g.tail {
+			a += (w>>1 - t) >> 63
+		}
+		v[i] = signed(a, w)
+	}
+	return nil
+}
+
+// signed returns abs with the sign that the lowest bit of word stands for.
+func signed(abs, word uint64) int64 {
+	sign := -(word & 1) // all ones for a negative sample
+	return int64((abs ^ sign) - sign)
 }
 
 // Ternary returns n integers uniform on {-1, 0, 1}. It reads n/4 bytes at a
@@ -87,6 +115,7 @@ func Ternary(src io.Reader, n int) ([]int64, error) {
 				x >>= 2
 			}
 		}
+		freeBytes.giveBack(b)
 	}
 	return v, nil
 }
@@ -106,6 +135,7 @@ func Flood(src io.Reader, n int, sigma float64) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer freeBytes.giveBack(b)
 	uniform := func(i int) float64 { // in (0, 1]
 		return float64(binary.LittleEndian.Uint64(b[8*i:])>>11+1) / (1 << 53)
 	}
@@ -140,12 +170,13 @@ func uniform(s *ring.SubRing, src io.Reader, dst []uint64) error {
 		if err != nil {
 			return err
 		}
-		for ; len(b) > 0; b = b[8:] {
-			if x := binary.LittleEndian.Uint64(b); x < limit {
+		for i := 0; i < len(b); i += 8 {
+			if x := binary.LittleEndian.Uint64(b[i:]); x < limit {
 				dst[k] = ring.BRedAdd(x, q, s.BRedConstant)
 				k++
 			}
 		}
+		freeBytes.giveBack(b)
 	}
 	return nil
 }
@@ -167,28 +198,101 @@ func NewMask(src io.Reader, n, bits int) (Mask, error) {
 	return Mask{b, bits}, err
 }
 
-// Limb writes the coefficients modulo the prime of s to dst, in coefficient
-// form. Cost: four multiplications and two reductions for each.
-func (m Mask) Limb(s *ring.SubRing, dst []uint64) {
-	q, mrc, brc := s.Modulus, s.MRedConstant, s.BRedConstant
-	r0 := mont(s, 1)                // 2^64 mod q
-	r1 := mont(s, r0)               // 2^128 mod q
-	r2 := mont(s, r1)               // 2^192 mod q
-	half := q - PowMod(s, m.bits-1) // -2^(bits-1) mod q
-	var keep [3]uint64
-	for i := range keep {
-		keep[i] = 1<<max(0, min(64, m.bits-64*i)) - 1
+// Release gives the memory of the mask back. It must not be used any more.
+func (m Mask) Release() {
+	if m.words != nil {
+		freeBytes.giveBack(m.words)
 	}
+}
+
+// Limb writes the coefficients modulo the prime of s to dst, in coefficient
+// form. Cost: five multiplications for each.
+func (m Mask) Limb(s *ring.SubRing, dst []uint64) {
+	m.reduction(s).residues(dst, m.words)
+}
+
+// Split writes M + p and v - M modulo the prime of s, in coefficient form, to the
+// limbs plus and minus, in one pass. p and v are polynomials with coefficients
+// smaller than the prime, errors for example. p nil stands for 0, minus nil for no
+// interest in it.
+func (m Mask) Split(s *ring.SubRing, plus, minus []uint64, p, v []int64) {
+	r, q := m.reduction(s), s.Modulus
+	for lo := 0; lo < len(plus); lo += block { // while it is in the first cache
+		hi := min(len(plus), lo+block)
+		r.residues(plus[lo:hi], m.words[24*lo:])
+		if minus != nil {
+			subSmall(q, minus[lo:hi], v[lo:hi], plus[lo:hi])
+		}
+		if p != nil {
+			addSmall(q, plus[lo:hi], p[lo:hi])
+		}
+	}
+}
+
+// addSmall adds integers smaller than q to residues.
+func addSmall(q uint64, dst []uint64, v []int64) {
+	v = v[:len(dst)]
+	for i, r := range dst {
+		r += uint64(v[i]) + q&uint64(v[i]>>63) // in 0..2q-1
+		if r >= q {
+			r -= q
+		}
+		dst[i] = r
+	}
+}
+
+// subSmall sets dst to v - x for integers smaller than q and residues.
+func subSmall(q uint64, dst []uint64, v []int64, x []uint64) {
+	v, x = v[:len(dst)], x[:len(dst)]
 	for i := range dst {
-		b := m.words[24*i : 24*i+24 : 24*i+24]
-		h0, l0 := bits.Mul64(binary.LittleEndian.Uint64(b)&keep[0], r0)
-		h1, l1 := bits.Mul64(binary.LittleEndian.Uint64(b[8:])&keep[1], r1)
-		h2, l2 := bits.Mul64(binary.LittleEndian.Uint64(b[16:])&keep[2], r2)
+		r := q - x[i] + uint64(v[i]) + q&uint64(v[i]>>63) // in 1..2q
+		if r >= q {
+			r -= q
+		}
+		if r >= q {
+			r -= q
+		}
+		dst[i] = r
+	}
+}
+
+// A reduction holds the constants of a mask modulo a prime.
+type reduction struct {
+	q, mrc     uint64
+	r0, r1, r2 uint64 // 2^64, 2^128 and 2^192
+	half       uint64 // -2^(bits-1)
+	k0, k1, k2 uint64 // which bits of the words to keep
+}
+
+func (m Mask) reduction(s *ring.SubRing) *reduction {
+	keep := func(i int) uint64 { return 1<<max(0, min(64, m.bits-64*i)) - 1 }
+	r := &reduction{q: s.Modulus, mrc: s.MRedConstant, half: s.Modulus - PowMod(s, m.bits-1), k0: keep(0), k1: keep(1), k2: keep(2)}
+	r.r0 = mont(s, 1)
+	r.r1 = mont(s, r.r0)
+	r.r2 = mont(s, r.r1)
+	return r
+}
+
+// residues writes the first coefficients of a mask, given by its words, to dst.
+func (r *reduction) residues(dst []uint64, words []byte) {
+	q, mrc, half := r.q, r.mrc, r.half
+	for i := range dst {
+		b := words[24*i : 24*i+24 : 24*i+24]
+		h0, l0 := bits.Mul64(binary.LittleEndian.Uint64(b)&r.k0, r.r0)
+		h1, l1 := bits.Mul64(binary.LittleEndian.Uint64(b[8:])&r.k1, r.r1)
+		h2, l2 := bits.Mul64(binary.LittleEndian.Uint64(b[16:])&r.k2, r.r2)
 		lo, c := bits.Add64(l0, l1, 0)
 		hi, _ := bits.Add64(h0, h1, c)
 		lo, c = bits.Add64(lo, l2, 0)
 		hi, _ = bits.Add64(hi, h2, c)
-		x := reduce128(hi, lo, q, mrc, brc) + half
+		h, _ := bits.Mul64(lo*mrc, q)
+		x := hi - h + q + half // each of three high words is below q: x is in 1..5q
+		if x >= 2*q {
+			x -= 2 * q
+		}
+		if x >= 2*q {
+			x -= 2 * q
+		}
 		if x >= q {
 			x -= q
 		}
