@@ -5,6 +5,7 @@ import (
 	"math/big"
 
 	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/packing"
 )
 
 // NewCKKS returns the evaluator on ciphertexts under keys. Each operation uses
@@ -72,3 +73,22 @@ func (c ckks) addPlain(x, p Tensor, negative bool) (Tensor, error) {
 func (c ckks) negate(x Tensor) Tensor { return Tensor{ct: c.k.negate(x.ct)} }
 
 func (c ckks) reinterpret(x Tensor, _ float64) Tensor { return x }
+
+func (c ckks) product(p packing.Product, x, y []*Operand, level int) ([]Tensor, error) {
+	return wrapAll(c.k.productOf(p, x, y, level))
+}
+
+func (c ckks) productData(p packing.Product, x []*Operand, y *Data, level int) ([]Tensor, error) {
+	if err := y.encode(c.enc, c.k.set, level); err != nil {
+		return nil, err
+	}
+	return wrapAll(c.k.productOfData(p, x, y, level))
+}
+
+func wrapAll(cts []*ciphertext, err error) ([]Tensor, error) {
+	out := make([]Tensor, len(cts))
+	for i, ct := range cts {
+		out[i] = Tensor{ct: ct}
+	}
+	return out, err
+}

@@ -71,3 +71,30 @@ func (clearBackend) reinterpret(x Tensor, factor float64) Tensor {
 	}
 	return Tensor{values: out}
 }
+
+func (clearBackend) product(p packing.Product, x, y []*Operand, _ int) ([]Tensor, error) {
+	return clearProduct(p, operandValues(x), operandValues(y)), nil
+}
+
+func (clearBackend) productData(p packing.Product, x []*Operand, y *Data, _ int) ([]Tensor, error) {
+	if y.values == nil {
+		return nil, fmt.Errorf("%w: data without values: it is for tracing only", ErrShape)
+	}
+	return clearProduct(p, operandValues(x), y.values), nil
+}
+
+func clearProduct(p packing.Product, x, y [][]float64) []Tensor {
+	var out []Tensor
+	for _, v := range p.Apply(x, y) {
+		out = append(out, Tensor{values: v})
+	}
+	return out
+}
+
+func operandValues(os []*Operand) [][]float64 {
+	var out [][]float64
+	for _, o := range os {
+		out = append(out, o.t.values)
+	}
+	return out
+}

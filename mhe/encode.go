@@ -41,6 +41,26 @@ const minPeriod = 8
 // It returns an error wrapping [ErrShape] for a length that does not fit and for
 // values that are not finite, or not at the scale.
 func (e *Encoder) Encode(values []float64, scale *big.Float, basis rns.Basis) (rns.Poly, error) {
+	small, err := e.EncodePeriod(values, scale, basis)
+	if err != nil {
+		return nil, err
+	}
+	out := basis.New()
+	for j, s := range basis {
+		run := s.N / len(values) // equal neighbours in bit-reversed order
+		for i, x := range small[j] {
+			for t := range run {
+				out[j][i*run+t] = x
+			}
+		}
+	}
+	return out, nil
+}
+
+// EncodePeriod returns what [Encoder.Encode] does without its repetitions:
+// limbs of len(values) residues, each of which stands for N/len(values)
+// neighbours of the polynomial in NTT form. See [rns.MulPeriod].
+func (e *Encoder) EncodePeriod(values []float64, scale *big.Float, basis rns.Basis) (rns.Poly, error) {
 	p := len(values)
 	if p < minPeriod || p > e.set.N() || p&(p-1) != 0 {
 		return nil, fmt.Errorf("%w: encoding %d values, want a power of two from %d to %d", ErrShape, p, minPeriod, e.set.N())
@@ -61,19 +81,13 @@ func (e *Encoder) Encode(values []float64, scale *big.Float, basis rns.Basis) (r
 			return nil, fmt.Errorf("%w: values too large to encode at scale 2^%.0f", ErrShape, log2(scale))
 		}
 	}
-	out := basis.New()
-	small := make([]uint64, p)
+	out := make(rns.Poly, len(basis))
 	for j, s := range basis {
+		out[j] = make([]uint64, p)
 		for i, c := range coeff {
-			small[i] = residue(s, real(c)*f)
+			out[j][i] = residue(s, real(c)*f)
 		}
-		ring.NTTConjugateInvariant(small, small, p, s.Modulus, s.MRedConstant, s.BRedConstant, s.RootsForward)
-		run := s.N / p // equal neighbours in bit-reversed order
-		for i, x := range small {
-			for t := range run {
-				out[j][i*run+t] = x
-			}
-		}
+		ring.NTTConjugateInvariant(out[j], out[j], p, s.Modulus, s.MRedConstant, s.BRedConstant, s.RootsForward)
 	}
 	return out, nil
 }

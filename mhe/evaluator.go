@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"sync"
 
 	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
@@ -43,10 +44,25 @@ type Evaluator interface {
 	// level.
 	Outer(d packing.Dot, e, x Tensor, logScale int) (Tensor, error)
 
-	// Polynomial returns Σ_k coeffs[k]·x^k in every slot. The polynomial must be
-	// odd but for its constant term; degree d costs (d+1)/2 levels, degree 1
-	// none.
-	Polynomial(coeffs []float64, x Tensor) (Tensor, error)
+	// Product returns p of encrypted x and y, of which all x have one scale and
+	// all y have one. It costs a level; the scale is what the product's is.
+	Product(p packing.Product, x, y []*Operand) ([]Tensor, error)
+
+	// ProductData returns p of encrypted x, all of one scale, and data in the
+	// clear. It costs a level; the scale is what the product's is.
+	ProductData(p packing.Product, x []*Operand, y *Data) ([]Tensor, error)
+
+	// Mul returns x·y slot by slot for encrypted x and y, at one level less than
+	// the lower of them has.
+	Mul(x, y Tensor) (Tensor, error)
+
+	// Polynomials returns Σ_k coeffs[k]·x^k in every slot for each of the
+	// polynomials; they share the powers of x. A polynomial costs [Depth] levels of
+	// its degree.
+	Polynomials(x Tensor, coeffs ...[]float64) ([]Tensor, error)
+
+	// Add returns x + y, as Sub returns x - y.
+	Add(x, y Tensor) (Tensor, error)
 
 	// Sub returns x - y. If y is encrypted, the scales must be equal; the result
 	// is at the lower level. Data in the clear is encoded at the scale of x.
@@ -70,6 +86,8 @@ type backend interface {
 	rotateSum(x Tensor, rotations []int) (Tensor, error)
 	add(x, y Tensor, negative bool) (Tensor, error) // y encrypted, same scale
 	addPlain(x, p Tensor, negative bool) (Tensor, error)
+	product(p packing.Product, x, y []*Operand, level int) ([]Tensor, error) // rescaled
+	productData(p packing.Product, x []*Operand, y *Data, level int) ([]Tensor, error)
 	negate(x Tensor) Tensor
 	reinterpret(x Tensor, factor float64) Tensor // the scale changed so that values are factor times larger
 }
@@ -170,53 +188,216 @@ func (e engine) Outer(d packing.Dot, z, x Tensor, logScale int) (Tensor, error) 
 	return e.landing("Outer", z, x, Power(logScale))
 }
 
-// Polynomial implements [Evaluator]. An odd polynomial is x·h(x²), and h is
-// evaluated by Horner's rule with the leading coefficient in the scale: constants
-// cost neither levels nor multiplications.
-func (e engine) Polynomial(coeffs []float64, x Tensor) (Tensor, error) {
-	c := trim(coeffs)
-	if slices.ContainsFunc(c, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
-		return Tensor{}, fmt.Errorf("%w: Polynomial with coefficients %g", ErrShape, c)
+// Product implements [Evaluator].
+func (e engine) Product(p packing.Product, x, y []*Operand) ([]Tensor, error) {
+	if err := p.Check(len(x), len(y)); err != nil {
+		return nil, fmt.Errorf("%w: Product: %w", ErrShape, err)
 	}
-	for k := 2; k < len(c); k += 2 {
-		if c[k] != 0 {
-			return Tensor{}, fmt.Errorf("%w: Polynomial wants odd powers only, the coefficient of x^%d is %g", ErrShape, k, c[k])
-		}
+	if err := groups("Product", p, maxTensors); err != nil {
+		return nil, err
 	}
-	d := len(c) - 1
-	if d < 1 {
-		return Tensor{}, fmt.Errorf("%w: Polynomial of degree %d, want at least 1", ErrShape, d)
+	level, scale, err := e.operands("Product", x)
+	if err != nil {
+		return nil, err
 	}
-	if err := e.encrypted("Polynomial", Depth(d), x); err != nil {
-		return Tensor{}, err
+	other, scaleY, err := e.operands("Product", y)
+	if err != nil {
+		return nil, err
 	}
-	y := x
-	if d == 1 {
-		y = e.scaled(x, c[1])
-	} else {
-		t, err := e.mul("Polynomial", x, x)
-		if err != nil {
-			return Tensor{}, err
-		}
-		acc := e.scaled(t, c[d])
-		for k := d - 2; k >= 1; k -= 2 {
-			if acc, err = e.addConst(acc, c[k]); err != nil {
-				return Tensor{}, err
-			}
-			next := t
-			if k == 1 {
-				next = x
-			}
-			if acc, err = e.mul("Polynomial", acc, next); err != nil {
-				return Tensor{}, err
-			}
-		}
-		y = acc
-	}
-	return e.addConst(y, c[0])
+	level = min(level, other)
+	out, err := e.be.product(p, x, y, level)
+	return e.products(out, level, scaleMul(scale, scaleY)), err
 }
 
-// Depth returns the levels that a polynomial of an odd degree costs.
+// ProductData implements [Evaluator].
+func (e engine) ProductData(p packing.Product, x []*Operand, y *Data) ([]Tensor, error) {
+	if err := p.Check(len(x), y.count); err != nil {
+		return nil, fmt.Errorf("%w: ProductData: %w", ErrShape, err)
+	}
+	if err := groups("ProductData", p, maxTerms); err != nil {
+		return nil, err
+	}
+	if err := e.period(y.period); err != nil {
+		return nil, err
+	}
+	if log2(y.scale) < minPlainScale {
+		return nil, fmt.Errorf("%w: ProductData: data at scale 2^%.1f is too coarse", ErrShape, log2(y.scale))
+	}
+	if err := y.check(e.set); err != nil {
+		return nil, err
+	}
+	level, scale, err := e.operands("ProductData", x)
+	if err != nil {
+		return nil, err
+	}
+	out, err := e.be.productData(p, x, y, level)
+	return e.products(out, level, scaleMul(scale, y.scale)), err
+}
+
+// maxTensors bounds the terms of a group of encrypted operands. Each adds two
+// products of residues to a sum in 128 bits. A prime of 60 bits in package params
+// is one of those nearest to 2^60, on either side, and far below 2^60·(1+2^-8):
+// 2·maxTensors·2^120·(1+2^-8)² < 2^128. One more term could overflow. With data a
+// term is one product, and as many as maxTerms have half of the room.
+const maxTensors = 127
+
+// groups refuses a product with a group of more than most terms.
+func groups(op string, p packing.Product, most int) error {
+	for i, gs := range p {
+		for _, g := range gs {
+			if len(g.Terms) > most {
+				return fmt.Errorf("%w: %s: output %d has a group of %d terms, want at most %d", ErrShape, op, i, len(g.Terms), most)
+			}
+		}
+	}
+	return nil
+}
+
+// operands checks the operands of a product and returns their level and scale.
+func (e engine) operands(op string, os []*Operand) (level int, scale *big.Float, err error) {
+	for i, o := range os {
+		if err := e.encrypted(op, 1, o.t); err != nil {
+			return 0, nil, err
+		}
+		if i == 0 {
+			level, scale = o.t.level, o.t.scale
+		}
+		if o.t.scale.Cmp(scale) != 0 {
+			return 0, nil, fmt.Errorf("%w: %s of tensors of scales 2^%.9f and 2^%.9f", ErrShape, op, log2(scale), o.t.LogScale())
+		}
+		level = min(level, o.t.level)
+	}
+	return level, scale, nil
+}
+
+// products sets level and scale of the results of a product at level.
+func (e engine) products(out []Tensor, level int, scale *big.Float) []Tensor {
+	scale = scaleQuo(scale, primeScale(e.set, level))
+	for i := range out {
+		out[i] = e.like(out[i], out[i], level-1, scale)
+	}
+	return out
+}
+
+// Mul implements [Evaluator].
+func (e engine) Mul(x, y Tensor) (Tensor, error) {
+	for _, t := range []Tensor{x, y} {
+		if err := e.encrypted("Mul", 1, t); err != nil {
+			return Tensor{}, err
+		}
+	}
+	return e.mul("Mul", x, y)
+}
+
+// Polynomials implements [Evaluator]. An odd polynomial is x·h(x²), any other is
+// a polynomial in x² with coefficients a + b·x; both are evaluated by Horner's rule
+// in x², with the leading coefficient in the scale: constants cost neither levels
+// nor multiplications, a term b·x below the first costs a product with data.
+func (e engine) Polynomials(x Tensor, coeffs ...[]float64) ([]Tensor, error) {
+	out := make([]Tensor, len(coeffs))
+	square := sync.OnceValues(func() (Tensor, error) { return e.mul("Polynomials", x, x) })
+	for i, c := range coeffs {
+		c = trim(c)
+		if slices.ContainsFunc(c, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
+			return nil, fmt.Errorf("%w: Polynomials with coefficients %g", ErrShape, c)
+		}
+		if len(c) < 2 {
+			return nil, fmt.Errorf("%w: Polynomials of degree %d, want at least 1", ErrShape, len(c)-1)
+		}
+		if err := e.encrypted("Polynomials", Depth(len(c)-1), x); err != nil {
+			return nil, err
+		}
+		var err error
+		if odd(c) {
+			out[i], err = e.oddPolynomial(x, square, c)
+		} else {
+			out[i], err = e.anyPolynomial(x, square, c)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Polynomial returns Σ_k coeffs[k]·x^k in every slot, see [Evaluator].
+func Polynomial(ev Evaluator, coeffs []float64, x Tensor) (Tensor, error) {
+	out, err := ev.Polynomials(x, coeffs)
+	if err != nil {
+		return Tensor{}, err
+	}
+	return out[0], nil
+}
+
+// odd reports whether c has odd powers only, but for the constant.
+func odd(c []float64) bool {
+	for k := 2; k < len(c); k += 2 {
+		if c[k] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (e engine) oddPolynomial(x Tensor, square func() (Tensor, error), c []float64) (Tensor, error) {
+	d := len(c) - 1
+	if d == 1 {
+		return e.addConst(e.scaled(x, c[1]), c[0])
+	}
+	t, err := square()
+	if err != nil {
+		return Tensor{}, err
+	}
+	acc := e.scaled(t, c[d])
+	for k := d - 2; k >= 1; k -= 2 {
+		if acc, err = e.addConst(acc, c[k]); err != nil {
+			return Tensor{}, err
+		}
+		next := t
+		if k == 1 {
+			next = x
+		}
+		if acc, err = e.mul("Polynomials", acc, next); err != nil {
+			return Tensor{}, err
+		}
+	}
+	return e.addConst(acc, c[0])
+}
+
+func (e engine) anyPolynomial(x Tensor, square func() (Tensor, error), c []float64) (Tensor, error) {
+	t, err := square()
+	if err != nil {
+		return Tensor{}, err
+	}
+	d := len(c) - 1
+	var acc Tensor
+	k := d - d%2 // even power of the first pair
+	if d%2 == 1 {
+		if acc, err = e.addConst(e.scaled(x, c[d]), c[k]); err != nil {
+			return Tensor{}, err
+		}
+		if acc, err = e.mul("Polynomials", acc, t); err != nil {
+			return Tensor{}, err
+		}
+	} else {
+		acc = e.scaled(t, c[d])
+	}
+	for k -= 2; ; k -= 2 {
+		if c[k+1] != 0 {
+			if acc, err = e.AddScaled(acc, Plain(slices.Repeat([]float64{c[k+1]}, minPeriod)), x); err != nil {
+				return Tensor{}, err
+			}
+		}
+		if acc, err = e.addConst(acc, c[k]); err != nil || k == 0 {
+			return acc, err
+		}
+		if acc, err = e.mul("Polynomials", acc, t); err != nil {
+			return Tensor{}, err
+		}
+	}
+}
+
+// Depth returns the levels that a polynomial of the given degree costs.
 func Depth(degree int) int {
 	if degree < 2 {
 		return 0
@@ -232,18 +413,23 @@ func trim(c []float64) []float64 {
 }
 
 // Sub implements [Evaluator].
-func (e engine) Sub(x, y Tensor) (Tensor, error) {
-	if err := e.encrypted("Sub", 0, x); err != nil {
+func (e engine) Sub(x, y Tensor) (Tensor, error) { return e.combine(x, y, true) }
+
+// Add implements [Evaluator].
+func (e engine) Add(x, y Tensor) (Tensor, error) { return e.combine(x, y, false) }
+
+func (e engine) combine(x, y Tensor, negative bool) (Tensor, error) {
+	if err := e.encrypted("Add", 0, x); err != nil {
 		return Tensor{}, err
 	}
 	if y.plain {
 		if err := e.data(y); err != nil {
 			return Tensor{}, err
 		}
-		z, err := e.be.addPlain(x, y, true)
+		z, err := e.be.addPlain(x, y, negative)
 		return e.like(z, x, x.level, x.scale), err
 	}
-	return e.add(x, y, true)
+	return e.add(x, y, negative)
 }
 
 func (e engine) add(x, y Tensor, negative bool) (Tensor, error) {
@@ -309,13 +495,21 @@ func (e engine) data(p Tensor) error {
 	if p.values == nil { // only its range is known
 		return nil
 	}
-	if n := len(p.values); n < minPeriod || n > e.set.N() || n&(n-1) != 0 {
-		return fmt.Errorf("%w: data of %d values, want a power of two from %d to %d", ErrShape, n, minPeriod, e.set.N())
+	if err := e.period(len(p.values)); err != nil {
+		return err
 	}
 	for i, v := range p.values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return fmt.Errorf("%w: slot %d is %v", ErrShape, i, v)
 		}
+	}
+	return nil
+}
+
+// period checks the length of data in the clear.
+func (e engine) period(n int) error {
+	if n < minPeriod || n > e.set.N() || n&(n-1) != 0 {
+		return fmt.Errorf("%w: data of %d values, want a power of two from %d to %d", ErrShape, n, minPeriod, e.set.N())
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (m model) run(ev mhe.Evaluator, w, q mhe.Tensor) ([]mhe.Tensor, error) {
 	}
 	steps := []func(){
 		func() { note(ev.Dot(m.dot, w, m.x, m.logZ)) },
-		func() { note(ev.Polynomial(m.coeffs, out[0])) },
+		func() { note(mhe.Polynomial(ev, m.coeffs, out[0])) },
 		func() { note(ev.Sub(out[1], m.y)) },
 		func() { note(ev.Outer(m.dot, out[2], m.x, m.logG)) },
 		func() { note(ev.AddScaled(out[3], m.decay, w)) },
@@ -144,7 +144,7 @@ func TestBackendsAgree(t *testing.T) {
 		traced, err := m.run(ev, m.traced(set, m.weights), m.traced(set, query))
 		require.NoError(rt, err)
 		for _, k := range trace.Keys().Rotations {
-			require.Contains(rt, m.rotations(set), k)
+			require.Contains(rt, m.rotations(set), k.By)
 		}
 		wct, err := w.Keys.Encryption().Encrypt(w.Encoder, m.weights, top, scale, testkit.Source("w"))
 		require.NoError(rt, err)

@@ -29,22 +29,34 @@ func Example() {
 		return h
 	}
 
-	// Keys: two rounds of shares, added up.
-	plan := mhe.KeyPlan{Rotations: []int{1}, Level: set.MaxLevel()}
+	// Keys, each at the level of its use: sums of shares, part by part. Those of
+	// product keys need the sum of the part called "relinearisation".
+	top := set.MaxLevel()
+	plan := mhe.KeyPlan{Products: []mhe.Key{{By: 0, Level: top}}, Rotations: []mhe.Key{{By: 1, Level: top - 2}}}
 	secrets, ephemeral := make([]mhe.SecretKey, 3), make([][32]byte, 3)
-	round1, round2 := plan.Shape1(set).New(), plan.Shape2(set).New()
-	u := func(i int) io.Reader { h := sha3.NewSHAKE256(); _, _ = h.Write(ephemeral[i][:]); return h }
 	for i := range secrets {
 		_, _ = rand.Read(ephemeral[i][:])
 		secrets[i], _ = mhe.NewSecretKey(set, rand.Reader)
-		share, _ := plan.Round1(secrets[i], common, private, u(i))
-		_, _ = plan.Shape1(set).Add(round1, share)
 	}
-	for i, sk := range secrets {
-		share, _ := plan.Round2(sk, round1, private, u(i))
-		_, _ = plan.Shape2(set).Add(round2, share)
+	u := func(i int) io.Reader { h := sha3.NewSHAKE256(); _, _ = h.Write(ephemeral[i][:]); return h }
+	builder, err := mhe.NewKeyBuilder(set, plan)
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
-	keys, err := plan.Finish(set, common, round1, round2)
+	var relin mhe.Share
+	for _, part := range plan.Parts(set, 64<<20) {
+		sum := part.Shape().New()
+		for i, sk := range secrets {
+			share, _ := part.Share(sk, common, private, u(i), relin)
+			_, _ = part.Shape().Add(sum, share)
+		}
+		if part.Name() == "relinearisation" {
+			relin = sum
+		}
+		builder, _ = builder.Add(part, common, sum)
+	}
+	keys, err := builder.Finish()
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -57,7 +69,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	y, _ := ev.Polynomial([]float64{1, 2, 0, -1}, x)
+	y, _ := mhe.Polynomial(ev, []float64{1, 2, 0, -1}, x)
 	y, _ = ev.Map(packing.Map{Steps: []packing.Step{{Rotations: []int{1}}}}, y)
 	fmt.Println("levels:", x.Level(), "to", y.Level())
 
@@ -101,11 +113,13 @@ func ExampleNewTrace() {
 		fmt.Println(err)
 		return
 	}
-	_, err = ev.Polynomial([]float64{0.5, 0.2, 0, -0.004}, z)
-	fmt.Println(trace.Keys().Rotations, trace.Count.Rotations, "rotations,", trace.Count.Relinearised, "products:", err)
-	_, err = ev.Polynomial([]float64{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, z)
+	_, err = mhe.Polynomial(ev, []float64{0.5, 0.2, 0, -0.004}, z)
+	fmt.Println("rotations by, at level:", trace.Keys().Rotations)
+	fmt.Println(trace.Count.Rotations, "rotations,", trace.Count.Relinearised, "products:", err)
+	_, err = mhe.Polynomial(ev, []float64{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, z)
 	fmt.Println(err)
 	// Output:
-	// [64 128 192 256 512 768] 6 rotations, 2 products: <nil>
-	// mhe: Polynomial needs level 6, the tensor is at level 5
+	// rotations by, at level: [{64 5} {128 5} {192 5} {256 5} {512 5} {768 5}]
+	// 6 rotations, 2 products: <nil>
+	// mhe: Polynomials needs level 6, the tensor is at level 5
 }

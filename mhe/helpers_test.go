@@ -43,7 +43,7 @@ func world(t testing.TB, set params.Set, rotations ...int) testkit.World {
 	name := fmt.Sprintf("%x %v", set.Hash(), rotations)
 	w, ok := worlds.made[name]
 	if !ok {
-		w = testkit.NewWorld(t, set, mhe.KeyPlan{Rotations: rotations, Level: set.MaxLevel()})
+		w = testkit.NewWorld(t, set, testkit.KeysAt(set.MaxLevel(), rotations...))
 		if worlds.made == nil {
 			worlds.made = map[string]testkit.World{}
 		}

@@ -1,8 +1,8 @@
 package mhe
 
 import (
-	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
@@ -28,6 +28,9 @@ type kernel struct {
 
 	mu        sync.Mutex
 	rotations map[int]rns.Automorphism
+	dividers  map[[2]int]*rns.Divider
+	rescalers map[int]*rns.Divider
+	lifts     map[[2]int]*rns.Lift
 }
 
 // rotation returns the table of a rotation, made at first use.
@@ -58,17 +61,37 @@ func (k *kernel) decompose(c rns.Poly, level int) []rns.Poly {
 	for d := range out {
 		lo, hi := d*size, min(len(base), (d+1)*size)
 		out[d] = ext.Borrow()
-		lift := rns.NewLift(base[lo:hi], ext)
-		rns.Each(k.workers, len(ext), func(j int) {
-			if lo <= j && j < hi {
-				copy(out[d][j], c[j])
-				return
+		for j := lo; j < hi; j++ {
+			copy(out[d][j], c[j])
+		}
+		others := slices.Concat(out[d][:lo], out[d][hi:])
+		k.lift(level, d, func() *rns.Lift {
+			return rns.NewLift(base[lo:hi], slices.Concat(ext[:lo], ext[hi:]))
+		}).Do(coeff[lo:hi], others, k.workers)
+		rns.Each(k.workers, len(others), func(j int) {
+			s := ext[j]
+			if j >= lo {
+				s = ext[j+hi-lo]
 			}
-			lift.Limb(coeff[lo:hi], out[d][j], j)
-			ext[j].NTTLazy(out[d][j], out[d][j])
+			s.NTTLazy(others[j], others[j])
 		})
 	}
 	return out
+}
+
+// lift returns the conversion of digit d at level, made once.
+func (k *kernel) lift(level, d int, make func() *rns.Lift) *rns.Lift {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lifts == nil {
+		k.lifts = map[[2]int]*rns.Lift{}
+	}
+	l := k.lifts[[2]int{level, d}]
+	if l == nil {
+		l = make()
+		k.lifts[[2]int{level, d}] = l
+	}
+	return l
 }
 
 // product returns Σ digit_i·key_i, two polynomials over the extended basis.
@@ -76,7 +99,7 @@ func (k *kernel) decompose(c rns.Poly, level int) []rns.Poly {
 func (k *kernel) product(digits []rns.Poly, key *evalKey, level int) [2]rns.Poly {
 	ext := ExtendedBasis(k.set, level)
 	out := [2]rns.Poly{ext.Borrow(), ext.Borrow()}
-	shift := k.keys.level - level // the key has this many more limbs before the special primes
+	shift := key.level - level // the key has this many more limbs before the special primes
 	rns.Each(k.workers, len(ext), func(j int) {
 		kj := j
 		if j > level {
@@ -152,9 +175,9 @@ func (k *kernel) sum(ct *ciphertext, rotations []int) (*ciphertext, error) {
 			k.addScaled(acc[1], ct.c[1], level)
 			continue
 		}
-		key := k.keys.galois[by]
-		if key == nil || level > k.keys.level {
-			return nil, fmt.Errorf("%w: no Galois key for a rotation by %d at level %d: it is not in the plan", ErrShape, by, level)
+		key, err := k.keys.galoisKey(by, level)
+		if err != nil {
+			return nil, err
 		}
 		table, err := k.rotation(by)
 		if err != nil {
@@ -217,8 +240,9 @@ func (k *kernel) rescale(ct *ciphertext) *ciphertext {
 // level. Relinearisation and rescaling share one division.
 func (k *kernel) multiply(x, y *ciphertext) (*ciphertext, error) {
 	level := min(x.level(), y.level())
-	if level > k.keys.level {
-		return nil, fmt.Errorf("%w: no relinearisation key at level %d: it is not in the plan", ErrShape, level)
+	key, err := k.keys.productKey(0, level)
+	if err != nil {
+		return nil, err
 	}
 	base := Basis(k.set, level)
 	d2 := base.Borrow()
@@ -237,7 +261,7 @@ func (k *kernel) multiply(x, y *ciphertext) (*ciphertext, error) {
 		rns.ReturnLimb(x1)
 	})
 	digits := k.decompose(d2, level)
-	u := k.product(digits, k.keys.relin, level)
+	u := k.product(digits, key, level)
 	for _, d := range digits {
 		rns.Return(d)
 	}

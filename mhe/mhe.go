@@ -55,10 +55,10 @@ func ExtendedBasis(set params.Set, level int) rns.Basis {
 	return slices.Concat(Basis(set, level), rns.Basis(set.CKKS().RingP().SubRings))
 }
 
-// restrict returns the limbs of p, given over the extended basis of the highest
-// level, that belong to the extended basis of level.
+// restrict returns the limbs of p, over the extended basis of some level, that
+// belong to the extended basis of a level that is not higher. It shares them.
 func restrict(p rns.Poly, set params.Set, level int) rns.Poly {
-	return slices.Concat(p[:level+1], p[set.MaxLevel()+1:])
+	return slices.Concat(p[:level+1], p[len(p)-len(set.CKKS().P()):])
 }
 
 // gaussian is the error distribution of keys and fresh encryptions.

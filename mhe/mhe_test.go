@@ -23,7 +23,7 @@ func TestEvaluatorMatchesClearTwin(t *testing.T) {
 	run := func(ev mhe.Evaluator, w mhe.Tensor) []mhe.Tensor {
 		z, err := ev.Dot(dot, w, x, 0)
 		require.NoError(t, err)
-		p, err := ev.Polynomial([]float64{0.5, 0.15, 0, -0.0016}, z)
+		p, err := mhe.Polynomial(ev, []float64{0.5, 0.15, 0, -0.0016}, z)
 		require.NoError(t, err)
 		e, err := ev.Sub(p, mhe.Plain(dot.Targets(targets)))
 		require.NoError(t, err)

@@ -72,8 +72,11 @@ func (n Noise) special() float64 {
 	return p
 }
 
-// KeySwitch returns the error that a Galois key, or a relinearisation key, adds
-// at level before the division by the special primes rounds.
+// KeySwitch returns the error that a Galois key, or with relin a key that
+// relinearises, adds at level before the division by the special primes rounds.
+// Rotation does not change it. All keys that relinearise have s·e0 + u·e1 in
+// common, but errors of key switches are products of it with the digits, which
+// differ.
 func (n Noise) KeySwitch(level int, relin bool, scale *big.Float) float64 {
 	parties := float64(n.set.Parties())
 	key := n.e * params.Sigma * math.Sqrt(parties) // slots of the key's error

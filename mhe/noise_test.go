@@ -126,6 +126,33 @@ func TestRelinearisationNoise(t *testing.T) {
 	}
 }
 
+// Keys that relinearise and rotate have the noise of relinearisation, at the level
+// of use, whatever their own. The Galois key that goes with them has less.
+func TestProductKeyNoise(t *testing.T) {
+	for _, logP := range [][]int{{20}, {30, 30}} {
+		set := special(t, 3, logP...)
+		w := testkit.NewWorld(t, set, rotated())
+		noise := mhe.NewNoise(set)
+		for _, tt := range []struct{ by, level int }{{0, 4}, {1, 5}, {1, 3}, {7, 3}, {1023, 6}} {
+			in, _ := ciphertexts(t, w, tt.level, mhe.Power(45))
+			raw, scale := mhe.Power(90), mhe.Power(45)
+			var got, none [][]float64
+			for i := range in {
+				y, err := mhe.MultiplyRotated(w.Keys, in[i], in[(i+1)%len(in)], tt.by)
+				require.NoError(t, err)
+				got, none = append(got, w.Open(t, y, 3)), append(none, zeros)
+				scale = y.Scale()
+			}
+			formula := math.Hypot(noise.KeySwitch(tt.level, true, raw), noise.Rescale(scale))
+			if tt.by != 0 {
+				formula = math.Hypot(formula, noise.KeySwitch(tt.level, false, raw))
+			}
+			require.Greater(t, noise.KeySwitch(tt.level, true, raw), 4*noise.Rescale(scale), "the test must see the key's noise")
+			withinBits(t, formula, rmsAll(got, none), 0.15, "special primes %v, rotation by %d at level %d", logP, tt.by, tt.level)
+		}
+	}
+}
+
 // Encoding rounds the coefficients of one period: p of N, and the fewer, the
 // smaller the error of a slot. At scale 2^20 floats do not matter. The p
 // coefficients of 64 encodings are known within √(0.8/(64·8)) = 4%, and of a

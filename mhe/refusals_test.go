@@ -66,15 +66,30 @@ func TestBackendsRefuseAlike(t *testing.T) {
 		{name: "Outer at level 0", do: func(k kit) (mhe.Tensor, error) { return k.ev.Outer(dot, k.at(0), data, 40) }, want: mhe.ErrLevel, need: 1},
 		{name: "Outer to a coarse scale", do: func(k kit) (mhe.Tensor, error) { return k.ev.Outer(dot, k.at(6), data, 9) }, want: mhe.ErrShape},
 
-		{name: "Polynomial of plain data", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial(cubic, data) }, want: mhe.ErrShape},
-		{name: "Polynomial with too few levels", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial(cubic, k.at(1)) }, want: mhe.ErrLevel, have: 1, need: 2},
-		{name: "Polynomial of degree 7 with too few levels", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial(append(cubic, 0, 0, 0, 1e-3), k.at(3)) }, want: mhe.ErrLevel, have: 3, need: 4},
-		{name: "Polynomial with an even power", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial([]float64{0, 1, 1}, k.at(6)) }, want: mhe.ErrShape},
-		{name: "Polynomial that is constant", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial([]float64{1, 0, 0}, k.at(6)) }, want: mhe.ErrShape},
-		{name: "Polynomial without coefficients", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial(nil, k.at(6)) }, want: mhe.ErrShape},
-		{name: "Polynomial of NaN", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial([]float64{0, math.NaN()}, k.at(6)) }, want: mhe.ErrShape},
-		{name: "Polynomial of Inf", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial([]float64{0, 1, 0, math.Inf(-1)}, k.at(6)) }, want: mhe.ErrShape},
-		{name: "Polynomial with a constant of NaN", do: func(k kit) (mhe.Tensor, error) { return k.ev.Polynomial([]float64{math.NaN(), 1}, k.at(6)) }, want: mhe.ErrShape},
+		{name: "Polynomials of plain data", do: func(k kit) (mhe.Tensor, error) { return mhe.Polynomial(k.ev, cubic, data) }, want: mhe.ErrShape},
+		{name: "Polynomials with too few levels", do: func(k kit) (mhe.Tensor, error) { return mhe.Polynomial(k.ev, cubic, k.at(1)) }, want: mhe.ErrLevel, have: 1, need: 2},
+		{name: "Polynomials of degree 7 with too few levels", do: func(k kit) (mhe.Tensor, error) { return mhe.Polynomial(k.ev, append(cubic, 0, 0, 0, 1e-3), k.at(3)) }, want: mhe.ErrLevel, have: 3, need: 4},
+		{name: "Polynomials with an even power and too few levels", do: func(k kit) (mhe.Tensor, error) { return mhe.Polynomial(k.ev, []float64{0, 1, 1}, k.at(0)) }, want: mhe.ErrLevel, need: 1},
+		{name: "Polynomials of degree 4 with too few levels", do: func(k kit) (mhe.Tensor, error) {
+			return mhe.Polynomial(k.ev, []float64{1, 1, 1, 1, 1}, k.at(1))
+		}, want: mhe.ErrLevel, have: 1, need: 2},
+		{name: "Polynomials of which the second needs more levels", do: func(k kit) (mhe.Tensor, error) {
+			out, err := k.ev.Polynomials(k.at(1), []float64{0, 0, 1}, cubic)
+			require.Nil(t, out)
+			return mhe.Tensor{}, err
+		}, want: mhe.ErrLevel, have: 1, need: 2},
+		{name: "Polynomials of which the second is constant", do: func(k kit) (mhe.Tensor, error) {
+			out, err := k.ev.Polynomials(k.at(6), cubic, []float64{1})
+			require.Nil(t, out)
+			return mhe.Tensor{}, err
+		}, want: mhe.ErrShape},
+		{name: "Polynomials that is constant", do: func(k kit) (mhe.Tensor, error) { return mhe.Polynomial(k.ev, []float64{1, 0, 0}, k.at(6)) }, want: mhe.ErrShape},
+		{name: "Polynomials without coefficients", do: func(k kit) (mhe.Tensor, error) { return mhe.Polynomial(k.ev, nil, k.at(6)) }, want: mhe.ErrShape},
+		{name: "Polynomials of NaN", do: func(k kit) (mhe.Tensor, error) { return mhe.Polynomial(k.ev, []float64{0, math.NaN()}, k.at(6)) }, want: mhe.ErrShape},
+		{name: "Polynomials of Inf", do: func(k kit) (mhe.Tensor, error) {
+			return mhe.Polynomial(k.ev, []float64{0, 1, 0, math.Inf(-1)}, k.at(6))
+		}, want: mhe.ErrShape},
+		{name: "Polynomials with a constant of NaN", do: func(k kit) (mhe.Tensor, error) { return mhe.Polynomial(k.ev, []float64{math.NaN(), 1}, k.at(6)) }, want: mhe.ErrShape},
 
 		{name: "Sub from plain data", do: func(k kit) (mhe.Tensor, error) { return k.ev.Sub(data, k.at(3)) }, want: mhe.ErrShape},
 		{name: "Sub of another scale", do: func(k kit) (mhe.Tensor, error) {
@@ -137,7 +152,7 @@ func TestBackendsDoNotMix(t *testing.T) {
 					"Dot":         func() (mhe.Tensor, error) { return k.ev.Dot(dot, o.at(3), data, 0) },
 					"Dot's batch": func() (mhe.Tensor, error) { return k.ev.Dot(dot, k.at(3), o.at(3), 0) },
 					"Outer":       func() (mhe.Tensor, error) { return k.ev.Outer(dot, o.at(3), data, 40) },
-					"Polynomial":  func() (mhe.Tensor, error) { return k.ev.Polynomial([]float64{0, 1}, o.at(3)) },
+					"Polynomial":  func() (mhe.Tensor, error) { return mhe.Polynomial(k.ev, []float64{0, 1}, o.at(3)) },
 					"Sub from":    func() (mhe.Tensor, error) { return k.ev.Sub(o.at(3), k.at(3)) },
 					"Sub of":      func() (mhe.Tensor, error) { return k.ev.Sub(k.at(3), o.at(3)) },
 					"AddScaled":   func() (mhe.Tensor, error) { return k.ev.AddScaled(o.at(3), data, k.at(4)) },
@@ -209,7 +224,7 @@ func TestTensorsOfOtherChains(t *testing.T) {
 // Keys are for the rotations and the level of their plan.
 func TestMissingKeys(t *testing.T) {
 	set := testkit.Toy(t, 2)
-	w := testkit.NewWorld(t, set, mhe.KeyPlan{Rotations: []int{1}, Level: 2})
+	w := testkit.NewWorld(t, set, testkit.KeysAt(2, 1))
 	ev, v := mhe.NewCKKS(w.Keys, 1), testkit.Random(8, 1)
 	at := func(level int) mhe.Tensor { return w.Encrypt(t, v, level) }
 
@@ -229,7 +244,7 @@ func TestMissingKeys(t *testing.T) {
 	_, err = ev.Dot(one(t, set), at(3), at(3), 0)
 	require.ErrorIs(t, err, mhe.ErrShape)
 	require.ErrorContains(t, err, "no relinearisation key at level 3")
-	_, err = ev.Polynomial([]float64{0, 1, 0, 1}, at(3))
+	_, err = mhe.Polynomial(ev, []float64{0, 1, 0, 1}, at(3))
 	require.ErrorIs(t, err, mhe.ErrShape)
 }
 
@@ -269,7 +284,7 @@ func TestTraceOfZeros(t *testing.T) {
 		require.NoError(t, err, k.name)
 		y, err := k.ev.Map(packing.Map{Steps: []packing.Step{{Mask: []float64{0}}}}, k.at(4))
 		require.NoError(t, err, k.name)
-		_, err = k.ev.Polynomial([]float64{0, 1, 0, 1}, y)
+		_, err = mhe.Polynomial(k.ev, []float64{0, 1, 0, 1}, y)
 		require.NoError(t, err, k.name)
 	}
 }
@@ -308,6 +323,11 @@ func TestPolynomialDegrees(t *testing.T) {
 	for _, c := range [][]float64{
 		{0, 1},
 		{0.5, -2},
+		{0, 0, 1},
+		{0.5, 1, -1, 0},
+		{0.5, 0.2, 0.1, -0.1},
+		{0, 0, 0, 0, 0.5},
+		{1, 0, -0.5, 0.25, 0, -0.125},
 		{0, 1, 0, 0},
 		{0.5, 0.2, 0, -0.1},
 		{0, 0, 0, 1},
@@ -331,7 +351,7 @@ func TestPolynomialDegrees(t *testing.T) {
 			}
 		}
 		for _, k := range all {
-			z, err := k.ev.Polynomial(c, k.at(6))
+			z, err := mhe.Polynomial(k.ev, c, k.at(6))
 			require.NoError(t, err)
 			require.Equal(t, 6-mhe.Depth(degree), z.Level())
 			switch k.name {
@@ -342,7 +362,7 @@ func TestPolynomialDegrees(t *testing.T) {
 			}
 		}
 	}
-	for degree, want := range map[int]int{0: 0, 1: 0, 3: 2, 5: 3, 7: 4} {
+	for degree, want := range map[int]int{0: 0, 1: 0, 2: 1, 3: 2, 4: 2, 5: 3, 6: 3, 7: 4} {
 		require.Equal(t, want, mhe.Depth(degree))
 	}
 }

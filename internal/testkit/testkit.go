@@ -35,26 +35,52 @@ type World struct {
 // NewWorld runs key generation, every share through its codec.
 func NewWorld(t testing.TB, set params.Set, plan mhe.KeyPlan) World {
 	t.Helper()
+	return newWorld(t, set, plan, set.Parties())
+}
+
+// OneParty returns keys of a single party: they cost less to make, and as much to
+// use.
+func OneParty(t testing.TB, set params.Set, plan mhe.KeyPlan) *mhe.PublicKeys {
+	t.Helper()
+	return newWorld(t, set, plan, 1).Keys
+}
+
+func newWorld(t testing.TB, set params.Set, plan mhe.KeyPlan, parties int) World {
+	t.Helper()
 	w := World{Set: set, Encoder: mhe.NewEncoder(set)}
-	var sum1, sum2 mhe.Share
-	eph := func(i int) io.Reader { return Source(fmt.Sprint("eph", i))("") }
-	for i := range set.Parties() {
+	for i := range parties {
 		sk, err := mhe.NewSecretKey(set, Source(fmt.Sprint("sk", i))(""))
 		require.NoError(t, err)
 		w.Secrets = append(w.Secrets, sk)
-		s, err := plan.Round1(sk, Source("c"), Source(fmt.Sprint(i)), eph(i))
-		require.NoError(t, err)
-		sum1 = Add(t, plan.Shape1(set), sum1, s)
 	}
-	for i, sk := range w.Secrets {
-		s, err := plan.Round2(sk, sum1, Source(fmt.Sprint(i, "b")), eph(i))
-		require.NoError(t, err)
-		sum2 = Add(t, plan.Shape2(set), sum2, s)
-	}
-	keys, err := plan.Finish(set, Source("c"), sum1, sum2)
+	b, err := mhe.NewKeyBuilder(set, plan)
 	require.NoError(t, err)
-	w.Keys = keys
+	var relin mhe.Share
+	for _, part := range plan.Parts(set, 1<<20) {
+		var sum mhe.Share
+		for i, sk := range w.Secrets {
+			s, err := part.Share(sk, Source("c"), Source(fmt.Sprint(i)), Source(fmt.Sprint("eph", i))(""), relin)
+			require.NoError(t, err)
+			sum = Add(t, part.Shape(), sum, s)
+		}
+		if part.Name() == "relinearisation" {
+			relin = sum
+		}
+		b, err = b.Add(part, Source("c"), sum)
+		require.NoError(t, err)
+	}
+	w.Keys, err = b.Finish()
+	require.NoError(t, err)
 	return w
+}
+
+// KeysAt is the plan of a relinearisation key and some Galois keys, all at level.
+func KeysAt(level int, rotations ...int) mhe.KeyPlan {
+	plan := mhe.KeyPlan{Products: []mhe.Key{{By: 0, Level: level}}}
+	for _, by := range rotations {
+		plan.Rotations = append(plan.Rotations, mhe.Key{By: by, Level: level})
+	}
+	return plan
 }
 
 // Add sends s through its codec and adds it.

@@ -1,0 +1,404 @@
+package mhe
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/tuneinsight/lattigo/v5/ring"
+
+	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/packing"
+)
+
+// maxTerms bounds the terms of a group: sums of products of 60-bit residues, two
+// for each term, are kept in 128 bits.
+const maxTerms = 128
+
+// rotateOperand returns o rotated by, at level, hoisted: all rotations of an
+// operand share its decomposition. Cost: one product with a key and one division
+// for each; the results stay with the operand.
+func (k *kernel) rotateOperand(o *Operand, by, level int) (*ciphertext, error) {
+	by = packing.Mod(by, k.set.N())
+	if by == 0 {
+		return drop(o.t.ct, level), nil
+	}
+	if t, ok := o.rotated[by]; ok && t.level >= level {
+		return drop(t.ct, level), nil
+	}
+	key, err := k.keys.galoisKey(by, level)
+	if err != nil {
+		return nil, err
+	}
+	table, err := k.rotation(by)
+	if err != nil {
+		return nil, err
+	}
+	ct := drop(o.t.ct, level)
+	if o.digits == nil || len(o.digits[0]) != level+1+len(k.set.CKKS().P()) {
+		o.dropDigits()
+		o.digits = k.decompose(ct.c[1], level)
+	}
+	u := k.product(o.digits, key, level)
+	base := Basis(k.set, level)
+	ext := ExtendedBasis(k.set, level)
+	d := k.divider(level, level)
+	out := &ciphertext{[2]rns.Poly{base.Borrow(), base.Borrow()}}
+	for i := range u {
+		d.Round(u[i], nil, nil, k.workers)
+		rns.Each(k.workers, len(base), func(j int) {
+			if i == 0 {
+				ext[j].Add(u[0][j], ct.c[0][j], u[0][j])
+			}
+			table.Apply(out.c[i][j], u[i][j])
+		})
+		rns.Return(u[i])
+	}
+	o.rotated[by] = Tensor{level: level, scale: o.t.scale, ct: out}
+	return out, nil
+}
+
+// divider returns the division from the extended basis of level to the primes of
+// Q_keep, made once.
+func (k *kernel) divider(level, keep int) *rns.Divider {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.dividers == nil {
+		k.dividers = map[[2]int]*rns.Divider{}
+	}
+	d := k.dividers[[2]int{level, keep}]
+	if d == nil {
+		ext := ExtendedBasis(k.set, level)
+		d = rns.NewDivider(ext[:keep+1], ext[keep+1:])
+		k.dividers[[2]int{level, keep}] = d
+	}
+	return d
+}
+
+// productOf computes p of x and y at level, rescaled.
+func (k *kernel) productOf(p packing.Product, x, y []*Operand, level int) ([]*ciphertext, error) {
+	out := make([]*ciphertext, len(p))
+	for i, groups := range p {
+		sum := k.accumulator(level)
+		for _, g := range groups {
+			if len(g.Terms) > maxTerms {
+				return nil, fmt.Errorf("%w: a group of %d terms, want at most %d", ErrShape, len(g.Terms), maxTerms)
+			}
+			xs, ys := make([]*ciphertext, len(g.Terms)), make([]*ciphertext, len(g.Terms))
+			var err error
+			for t, term := range g.Terms {
+				if xs[t], err = k.rotateOperand(x[term.X], term.RX, level); err != nil {
+					return nil, err
+				}
+				if ys[t], err = k.rotateOperand(y[term.Y], term.RY, level); err != nil {
+					return nil, err
+				}
+			}
+			d := k.tensorSum(xs, ys, level)
+			err = sum.add(d[0], d[1], d[2], g.By)
+			for _, q := range d {
+				rns.Return(q)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		out[i] = sum.rescaled()
+	}
+	return out, nil
+}
+
+// productOfData computes p of x and the vectors of y at level, rescaled. The sums
+// of all groups are made in one pass, see dataSums.
+func (k *kernel) productOfData(p packing.Product, x []*Operand, y *Data, level int) ([]*ciphertext, error) {
+	m := &dataProduct{level: level, y: y}
+	index := map[[2]int]int{} // of what x[X] rotated by RX has in m.x
+	for _, groups := range p {
+		for _, g := range groups {
+			if len(g.Terms) > maxTerms {
+				return nil, fmt.Errorf("%w: a group of %d terms, want at most %d", ErrShape, len(g.Terms), maxTerms)
+			}
+			terms := make([][2]int, len(g.Terms))
+			for t, term := range g.Terms {
+				at := [2]int{term.X, packing.Mod(term.RX, k.set.N())}
+				i, ok := index[at]
+				if !ok {
+					ct, err := k.rotateOperand(x[term.X], term.RX, level)
+					if err != nil {
+						return nil, err
+					}
+					i = len(m.x)
+					index[at], m.x = i, append(m.x, ct)
+				}
+				terms[t] = [2]int{i, term.Y}
+			}
+			m.groups = append(m.groups, terms)
+		}
+	}
+	sums := k.dataSums(m)
+	out := make([]*ciphertext, len(p))
+	for i, groups := range p {
+		acc := k.accumulator(level)
+		for _, g := range groups {
+			d := sums[0]
+			sums = sums[1:]
+			err := acc.add(d[0], d[1], nil, g.By)
+			rns.Return(d[0])
+			rns.Return(d[1])
+			if err != nil {
+				return nil, err
+			}
+		}
+		out[i] = acc.rescaled()
+	}
+	return out, nil
+}
+
+// tensorSum returns Σ x_t ⊗ y_t, three polynomials over the primes of level,
+// borrowed. Sums of products are kept in 128 bits and reduced once.
+func (k *kernel) tensorSum(x, y []*ciphertext, level int) [3]rns.Poly {
+	base := Basis(k.set, level)
+	out := [3]rns.Poly{base.Borrow(), base.Borrow(), base.Borrow()}
+	rns.Each(k.workers, len(base), func(j int) {
+		s := base[j]
+		// sums come with a factor 2^-64, which this undoes
+		back := ring.MForm(ring.MForm(1, s.Modulus, s.BRedConstant), s.Modulus, s.BRedConstant)
+		var acc [6][block]uint64
+		for lo := 0; lo < s.N; lo += block {
+			hi := min(s.N, lo+block)
+			acc = [6][block]uint64{}
+			for t := range x {
+				tensorAdd(&acc, x[t].c[0][j][lo:hi], x[t].c[1][j][lo:hi], y[t].c[0][j][lo:hi], y[t].c[1][j][lo:hi])
+			}
+			for c := range out {
+				o := out[c][j][lo:hi]
+				rns.Reduce128(s, o, acc[2*c][:], acc[2*c+1][:])
+				s.MulScalarMontgomery(o, back, o)
+			}
+		}
+	})
+	return out
+}
+
+// tensorAdd adds x0·y0, x0·y1 + x1·y0 and x1·y1 to acc, high words first.
+func tensorAdd(acc *[6][block]uint64, x0, x1, y0, y1 []uint64) {
+	n := min(len(x0), block)
+	x0, x1, y0, y1 = x0[:n], x1[:n], y0[:n], y1[:n]
+	for i := range n {
+		a0, a1, b0, b1 := x0[i], x1[i], y0[i], y1[i]
+		var c uint64
+		h, l := bits.Mul64(a0, b0)
+		acc[1][i], c = bits.Add64(acc[1][i], l, 0)
+		acc[0][i] += h + c
+		h, l = bits.Mul64(a1, b1)
+		acc[5][i], c = bits.Add64(acc[5][i], l, 0)
+		acc[4][i] += h + c
+		h, l = bits.Mul64(a0, b1)
+		g, m := bits.Mul64(a1, b0)
+		l, c = bits.Add64(l, m, 0)
+		h += g + c
+		acc[3][i], c = bits.Add64(acc[3][i], l, 0)
+		acc[2][i] += h + c
+	}
+}
+
+// A dataProduct is many sums of products of ciphertexts with data.
+type dataProduct struct {
+	level  int
+	x      []*ciphertext
+	y      *Data
+	groups [][][2]int // terms: index in x, index of the vector in y
+}
+
+// dataSums returns Σ x·y for every group, two polynomials over the primes of
+// level, borrowed. Data is constant on runs of residues, so that every run is a
+// small matrix product, done for all groups while its residues are in the cache.
+func (k *kernel) dataSums(m *dataProduct) [][2]rns.Poly {
+	base := Basis(k.set, m.level)
+	out := make([][2]rns.Poly, len(m.groups))
+	for g := range out {
+		out[g] = [2]rns.Poly{base.Borrow(), base.Borrow()}
+	}
+	run := k.set.N() / m.y.period
+	most := 0
+	for _, terms := range m.groups {
+		most = max(most, len(terms))
+	}
+	rns.Each(k.workers, 2*len(base), func(cj int) {
+		c, j := cj%2, cj/2
+		s := base[j]
+		part := make([]uint64, len(m.x)*run)
+		w := make([]uint64, most)
+		at := make([]int, most)
+		for r := range m.y.period {
+			lo := r * run
+			for i, ct := range m.x {
+				copy(part[i*run:(i+1)*run], ct.c[c][j][lo:lo+run])
+			}
+			row := m.y.encoded[j][r*m.y.count : (r+1)*m.y.count]
+			for g, terms := range m.groups {
+				for t, term := range terms {
+					at[t], w[t] = term[0]*run, row[term[1]]
+				}
+				dots(s, out[g][c][j][lo:lo+run], part, at[:len(terms)], w)
+			}
+		}
+	})
+	return out
+}
+
+// dots sets dst[i] to Σ_t part[at[t]+i]·w[t]. Sums are kept in 128 bits, those of
+// four residues in registers.
+func dots(s *ring.SubRing, dst, part []uint64, at []int, w []uint64) {
+	w = w[:len(at)]
+	i := 0
+	for ; i+4 <= len(dst); i += 4 {
+		var h0, l0, h1, l1, h2, l2, h3, l3, c uint64
+		for t, f := range w {
+			v := (*[4]uint64)(part[at[t]+i:])
+			h, m := bits.Mul64(v[0], f)
+			l0, c = bits.Add64(l0, m, 0)
+			h0 += h + c
+			h, m = bits.Mul64(v[1], f)
+			l1, c = bits.Add64(l1, m, 0)
+			h1 += h + c
+			h, m = bits.Mul64(v[2], f)
+			l2, c = bits.Add64(l2, m, 0)
+			h2 += h + c
+			h, m = bits.Mul64(v[3], f)
+			l3, c = bits.Add64(l3, m, 0)
+			h3 += h + c
+		}
+		rns.Reduce128(s, dst[i:i+4], []uint64{h0, h1, h2, h3}, []uint64{l0, l1, l2, l3})
+	}
+	for ; i < len(dst); i++ {
+		var hi, lo, c uint64
+		for t, f := range w {
+			h, m := bits.Mul64(part[at[t]+i], f)
+			lo, c = bits.Add64(lo, m, 0)
+			hi += h + c
+		}
+		rns.Reduce128(s, dst[i:i+1], []uint64{hi}, []uint64{lo})
+	}
+}
+
+// An accumulator adds up rotated ciphertexts of degree one or two over the
+// extended basis, so that one division ends all their key switches.
+type accumulator struct {
+	k     *kernel
+	level int
+	plain [2]rns.Poly // sum of what needs no key switch, over the primes of level; nil if nothing
+	ext   [2]rns.Poly // sum of the others, times P, over the extended basis; nil if nothing
+}
+
+func (k *kernel) accumulator(level int) *accumulator { return &accumulator{k: k, level: level} }
+
+// add adds (d0, d1, d2) rotated by; d2 is nil for degree one. d0 and d1 are
+// destroyed. Cost: a key switch for d1 unless by is 0, and one for d2.
+func (a *accumulator) add(d0, d1, d2 rns.Poly, by int) error {
+	k, level := a.k, a.level
+	by = packing.Mod(by, k.set.N())
+	base, ext := Basis(k.set, level), ExtendedBasis(k.set, level)
+	if by == 0 {
+		if a.plain[0] == nil {
+			a.plain = [2]rns.Poly{base.New(), base.New()}
+		}
+		base.Add(a.plain[0], d0)
+		base.Add(a.plain[1], d1)
+		if d2 == nil {
+			return nil
+		}
+	}
+	var sum [2]rns.Poly
+	switchKey := func(d rns.Poly, key *evalKey) {
+		digits := k.decompose(d, level)
+		u := k.product(digits, key, level)
+		for _, q := range digits {
+			rns.Return(q)
+		}
+		if sum[0] == nil {
+			sum = u
+			return
+		}
+		for i := range u {
+			ext.Add(sum[i], u[i])
+			rns.Return(u[i])
+		}
+	}
+	if by != 0 {
+		key, err := k.keys.galoisKey(by, level)
+		if err != nil {
+			return err
+		}
+		switchKey(d1, key)
+		k.addScaled(sum[0], d0, level)
+	}
+	if d2 != nil {
+		key, err := k.keys.productKey(by, level)
+		if err != nil {
+			return err
+		}
+		switchKey(d2, key)
+	}
+	if a.ext[0] == nil {
+		a.ext = [2]rns.Poly{ext.New(), ext.New()}
+	}
+	if by == 0 {
+		for i := range sum {
+			ext.Add(a.ext[i], sum[i])
+		}
+	} else {
+		table, err := k.rotation(by)
+		if err != nil {
+			return err
+		}
+		for i := range sum {
+			rns.Each(k.workers, len(ext), func(j int) { table.Add(a.ext[i][j], sum[i][j], ext[j].Modulus) })
+		}
+	}
+	for i := range sum {
+		rns.Return(sum[i])
+	}
+	return nil
+}
+
+// rescaled returns the sum divided by P and the top prime, in one division.
+func (a *accumulator) rescaled() *ciphertext {
+	k := a.k
+	if a.ext[0] == nil {
+		base := Basis(k.set, a.level)
+		d := k.rescaler(a.level)
+		for i := range a.plain {
+			d.Round(a.plain[i], nil, nil, k.workers)
+			a.plain[i] = a.plain[i][:len(base)-1]
+		}
+		return &ciphertext{a.plain}
+	}
+	if a.plain[0] != nil {
+		for i := range a.plain {
+			k.addScaled(a.ext[i], a.plain[i], a.level)
+		}
+	}
+	d := k.divider(a.level, a.level-1)
+	out := &ciphertext{}
+	for i := range a.ext {
+		d.Round(a.ext[i], nil, nil, k.workers)
+		out.c[i] = a.ext[i][:a.level]
+	}
+	return out
+}
+
+// rescaler returns the division by the top prime of level, made once.
+func (k *kernel) rescaler(level int) *rns.Divider {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.rescalers == nil {
+		k.rescalers = map[int]*rns.Divider{}
+	}
+	d := k.rescalers[level]
+	if d == nil {
+		base := Basis(k.set, level)
+		d = rns.NewDivider(base[:level], base[level:])
+		k.rescalers[level] = d
+	}
+	return d
+}
