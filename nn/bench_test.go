@@ -2,7 +2,6 @@ package nn_test
 
 import (
 	"fmt"
-	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,15 +20,7 @@ func BenchmarkGradient(b *testing.B) {
 	}
 	p, err := nn.Fit(m, false)
 	require.NoError(b, err)
-	sk, err := mhe.NewSecretKey(p.Set, testkit.Source("sk")(""))
-	require.NoError(b, err)
-	eph := func() io.Reader { return testkit.Source("eph")("") }
-	s1, err := p.Keys.Round1(sk, testkit.Source("c"), testkit.Source("p"), eph())
-	require.NoError(b, err)
-	s2, err := p.Keys.Round2(sk, s1, testkit.Source("p2"), eph())
-	require.NoError(b, err)
-	keys, err := p.Keys.Finish(p.Set, testkit.Source("c"), s1, s2)
-	require.NoError(b, err)
+	keys := testkit.OneParty(b, p.Set, p.Keys)
 	rows := make([][]float64, 64)
 	for i := range rows {
 		rows[i] = testkit.Random(9, uint64(i))

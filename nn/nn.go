@@ -96,7 +96,7 @@ func NewLogistic(degree int, bound float64) (Logistic, error) {
 // Gradient implements [Loss]. The constant of the polynomial goes to the targets,
 // where it costs nothing.
 func (l Logistic) Gradient(ev mhe.Evaluator, z, y mhe.Tensor) (mhe.Tensor, error) {
-	p, err := ev.Polynomial(l.coeffs, z)
+	p, err := mhe.Polynomial(ev, l.coeffs, z)
 	if err != nil {
 		return mhe.Tensor{}, err
 	}

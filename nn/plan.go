@@ -276,8 +276,8 @@ func (m Model) levels() (int, error) {
 func (p *Plan) Hash() [32]byte {
 	m := p.Model
 	h, u := p.Set.Hash(), p.Update.Hash()
-	b := fmt.Appendf(nil, "nereid/plan/v1 %d %q %x %x %x %d %x %x %v %v %d", m.Features, m.Loss.hash(),
-		m.SGD.Rate, m.SGD.Decay, m.SGD.L2, m.Steps, m.MaxFeature, m.MaxTarget, m.Batch, p.Keys.Rotations, p.Keys.Level)
+	b := fmt.Appendf(nil, "nereid/plan/v2 %d %q %x %x %x %d %x %x %v %v %v", m.Features, m.Loss.hash(),
+		m.SGD.Rate, m.SGD.Decay, m.SGD.L2, m.Steps, m.MaxFeature, m.MaxTarget, m.Batch, p.Keys.Rotations, p.Keys.Products)
 	for _, v := range []int{p.GradLevel, p.PredictLevel, p.Dense.LogScale, p.Dense.OutScale} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
 	}

@@ -87,7 +87,7 @@ func TestCompileRefuses(t *testing.T) {
 	require.ErrorIs(t, err, mhe.ErrLevel)
 	var level *mhe.LevelError
 	require.ErrorAs(t, err, &level)
-	require.Equal(t, "Polynomial", level.Op)
+	require.Equal(t, "Polynomials", level.Op)
 	require.Equal(t, 4, level.Need)
 	require.Equal(t, 2, level.Have, "of three levels, one went to the product")
 
@@ -144,8 +144,14 @@ func TestFitIsSecureForEveryDegree(t *testing.T) {
 			require.Equal(t, tt.logN, p.Set.LogN())
 			require.Equal(t, tt.scale, p.Set.LogScale())
 			require.Equal(t, p.Set.MaskLevel(), p.GradLevel, "no level is unused")
-			require.Equal(t, p.Dense.Dot.Sum.Rotations(p.Set.N()), p.Keys.Rotations)
-			require.LessOrEqual(t, p.Keys.Level, p.Set.MaxLevel())
+			require.NoError(t, p.Keys.Check(p.Set))
+			require.Len(t, p.Keys.Products, 1)
+			require.Zero(t, p.Keys.Products[0].By, "products only relinearise")
+			var rotations []int
+			for _, k := range p.Keys.Rotations {
+				rotations = append(rotations, k.By)
+			}
+			require.Equal(t, p.Dense.Dot.Sum.Rotations(p.Set.N()), rotations)
 			require.LessOrEqual(t, p.Dense.LogScale, p.Set.LogMessage())
 			require.Less(t, p.WeightErr, 1e-4, "what issue and users expect of weights")
 			require.Positive(t, p.WeightErr)
@@ -219,7 +225,10 @@ func TestPlanHash(t *testing.T) {
 		"OutScale":     func(p *nn.Plan) { p.Dense.OutScale-- },
 		"Update":       func(p *nn.Plan) { p.Update = p.Update.Then(p.Update) },
 		"Rotations":    func(p *nn.Plan) { p.Keys.Rotations = p.Keys.Rotations[1:] },
-		"key level":    func(p *nn.Plan) { p.Keys.Level-- },
+		"key level":    func(p *nn.Plan) { p.Keys.Rotations[0].Level-- },
+		"Products":     func(p *nn.Plan) { p.Keys.Products = nil },
+		"products":     func(p *nn.Plan) { p.Keys.Products[0].By++ },
+		"relin level":  func(p *nn.Plan) { p.Keys.Products[0].Level-- },
 	} {
 		p := toy(t, small(t))
 		change(p)

@@ -440,7 +440,7 @@ func TestStepsEnd(t *testing.T) {
 	low := mhe.ClearTensor(make([]float64, 64), 2, mhe.Power(p.Set.LogScale()))
 	done, err = run(bg, never, lender{never, p}, low, good, 0)
 	require.ErrorIs(t, err, mhe.ErrLevel)
-	require.ErrorContains(t, err, "nn: step 1: nn: loss: mhe: Polynomial needs level")
+	require.ErrorContains(t, err, "nn: step 1: nn: loss: mhe: Polynomials needs level")
 	require.Zero(t, done)
 
 	// every phase of a gradient names itself

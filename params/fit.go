@@ -3,6 +3,7 @@ package params
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // maxFitScale is the largest default scale that [Fit] takes: three 60-bit mask
@@ -53,4 +54,24 @@ func chain(wide, scale, levels int) []int {
 		q = append(q, scale)
 	}
 	return q
+}
+
+// FitChain returns the secure set on a ring of 2^logN slots for parties that
+// compute levels levels between two refreshes, with the given number of 60-bit
+// special primes and the largest scale that fits. Two special primes make key
+// switching cheaper and leave less for the scale. The error wraps [ErrConfig].
+func FitChain(parties, levels, special, logN int, quantum bool) (Set, error) {
+	const wide = 60
+	if levels < 1 || special < 1 || special > maxSpecial {
+		return Set{}, fmt.Errorf("%w: a chain of %d levels with %d special primes", ErrConfig, levels, special)
+	}
+	room := MaxLogQP(logN, quantum) - float64((3+special)*wide) - 0.01
+	scale := min(int(math.Floor(room/float64(levels))), maxFitScale)
+	if scale < minFitScale {
+		return Set{}, fmt.Errorf("%w: %d levels and %d special primes leave %d bits for each level at N = 2^%d, want at least %d", ErrConfig, levels, special, scale, logN, minFitScale)
+	}
+	return New(Config{
+		LogN: logN, LogQ: chain(wide, scale, levels), LogP: slices.Repeat([]int{wide}, special),
+		LogScale: scale, Parties: parties, Quantum: quantum,
+	})
 }

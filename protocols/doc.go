@@ -30,8 +30,8 @@
 //
 // # Notation
 //
-// N parties have the numbers 0 to N-1; party 0 is the root. The input goes from
-// the root to the leaves, shares are summed from the leaves to the root, the
+// N parties have the numbers 0 to N-1; party 0 is the root unless
+// [Tree.RootedAt] says otherwise. The input goes from the root to the leaves, shares are summed from the leaves to the root, the
 // result goes from the root to the leaves. All hashing is over fields with their
 // length in front and a domain string first.
 //

@@ -112,7 +112,7 @@ func (s *study) config(p protocols.PartyID) protocols.Config {
 		Self: p, Tree: s.tree, Point: s.point, Journal: s.journals[p],
 		Context: []byte("plan"), HasInput: s.hasInput, Result: s.result,
 	}
-	if s.hasInput && p == 0 {
+	if s.hasInput && p == s.tree.Root() {
 		cfg.Input = s.input
 	}
 	return cfg
@@ -183,7 +183,7 @@ func (s *study) check(t require.TestingT) {
 		if s.hasInput {
 			require.Equal(t, s.input, s.opened[p], "input of party %d", p)
 		}
-		if s.result || p == 0 {
+		if s.result || protocols.PartyID(p) == s.tree.Root() {
 			require.Equal(t, want, s.results[p], "result of party %d", p)
 		}
 	}

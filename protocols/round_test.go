@@ -43,9 +43,11 @@ func TestRoundTranscript(t *testing.T) {
 	require.Equal(t, string(want), got.String())
 }
 
-// drawStudy returns a study of any shape with any of the optional legs.
+// drawStudy returns a study of any shape, with any party at the root and any of
+// the optional legs.
 func drawStudy(t *rapid.T, tb testing.TB) *study {
 	s := newStudy(tb, rapid.IntRange(2, 20).Draw(t, "parties"), rapid.IntRange(1, 8).Draw(t, "fanout"))
+	s.tree = must(s.tree.RootedAt(protocols.PartyID(rapid.IntRange(0, s.tree.Parties()-1).Draw(t, "root"))))
 	s.hasInput = rapid.Bool().Draw(t, "input")
 	s.result = rapid.Bool().Draw(t, "result")
 	return s
@@ -79,6 +81,54 @@ func consistent(t *rapid.T) func(protocols.Message) {
 		}
 		first[e] = b
 	}
+}
+
+// Every party can be the root: it alone has the input and finishes the sum, its
+// messages are as many and its children those of the same place in the tree.
+func TestRoundRootedAt(t *testing.T) {
+	for _, shape := range []struct{ parties, fanout int }{{2, 1}, {4, 1}, {7, 2}, {8, 3}, {5, 4}} {
+		for root := range shape.parties {
+			t.Run(fmt.Sprint(shape, " at ", root), func(t *testing.T) {
+				s := newStudy(t, shape.parties, shape.fanout)
+				at := protocols.PartyID(root)
+				s.tree = must(s.tree.RootedAt(at))
+				report, err := sim.Run(sim.Options{Seed: uint64(root)}, s.machines()...)
+				require.NoError(t, err)
+				s.check(t)
+				require.Equal(t, 3*s.tree.Depth(), report.Depth)
+				edges := shape.parties - 1
+				require.Equal(t, 3*edges, report.Total().Messages, "three legs on every edge")
+				for _, p := range s.tree.Members() {
+					below := len(s.tree.Children(p))
+					sent := report.Parties[p].Sent
+					require.Equal(t, below, sent[protocols.LegInput].Messages)
+					require.Equal(t, below, sent[protocols.LegResult].Messages)
+					up := 1
+					if p == at {
+						up = 0
+					}
+					require.Equal(t, up, sent[protocols.LegShare].Messages, "party %d", p)
+					require.Equal(t, 1, s.gens[p])
+				}
+			})
+		}
+	}
+}
+
+// Parties that disagree about the root refuse each other: no sum is made.
+func TestRoundOfAnotherRoot(t *testing.T) {
+	s := newStudy(t, 3, 2)
+	machines := s.machines()
+	s.tree = must(s.tree.RootedAt(1))
+	machines[1] = s.machine(1) // a root of its own, with an input of its own
+	report, err := sim.Run(sim.Options{MaxResends: 2}, machines...)
+	require.ErrorContains(t, err, "no progress")
+	require.NotEmpty(t, report.Refused)
+	for _, err := range report.Refused {
+		require.ErrorIs(t, err, protocols.ErrUnexpected)
+	}
+	require.Nil(t, s.results[0])
+	require.Nil(t, s.results[1])
 }
 
 // The sum is right at the root and the result the same everywhere, whatever is
@@ -209,7 +259,7 @@ func TestRoundRefusesSecondInput(t *testing.T) {
 // inputFor returns the message with s.input to party p as a root sends it that
 // checks nothing and remembers nothing.
 func (s *study) inputFor(p, parent protocols.PartyID) protocols.Message {
-	cfg, rules := s.config(0), s.rules(0)
+	cfg, rules := s.config(s.tree.Root()), s.rules(s.tree.Root())
 	cfg.Journal, rules.Open = protocols.NewMemoryJournal(), nil
 	out, err := must(protocols.NewRound(cfg, rules)).Start()
 	require.NoError(s.t, err)

@@ -3,12 +3,17 @@ package protocols
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
-// A Tree is the shape in which parties are connected: a heap with the root at
-// party 0, where party p has the children k·p+1 to k·p+k. It is immutable; the
-// zero Tree has no parties.
-type Tree struct{ parties, fanout int }
+// A Tree is the shape in which parties are connected: a heap in which the party at
+// place p has those at places k·p+1 to k·p+k as children. Party 0 is at place 0,
+// the root, unless [Tree.RootedAt] says otherwise. It is immutable; the zero Tree
+// has no parties.
+type Tree struct {
+	parties, fanout int
+	root            PartyID // the party at place 0; the others follow in order, around
+}
 
 // NewTree returns the tree of the given number of parties, in which a party has
 // up to fanout children. Fan-out 1 is a chain, fan-out parties-1 a star. It
@@ -23,14 +28,29 @@ func NewTree(parties, fanout int) (Tree, error) {
 	case fanout < 1:
 		return Tree{}, fmt.Errorf("protocols: tree with fan-out %d, want at least 1", fanout)
 	}
-	return Tree{parties, min(fanout, parties-1)}, nil
+	return Tree{parties: parties, fanout: min(fanout, parties-1)}, nil
 }
+
+// RootedAt returns the tree of the same shape with another party at its root.
+// Rounds of a party's own have that party as root; when there is one for every
+// party, all of them send and receive alike.
+func (t Tree) RootedAt(p PartyID) (Tree, error) {
+	if !t.Contains(p) {
+		return Tree{}, fmt.Errorf("protocols: party %d at the root of a tree of %d", p, t.parties)
+	}
+	t.root = p
+	return t, nil
+}
+
+// place returns where p is in the heap, and at is its inverse.
+func (t Tree) place(p PartyID) int  { return (int(p) - int(t.root) + t.parties) % t.parties }
+func (t Tree) at(place int) PartyID { return PartyID((place + int(t.root)) % t.parties) }
 
 // Parties returns the number of parties.
 func (t Tree) Parties() int { return t.parties }
 
-// Root returns party 0.
-func (t Tree) Root() PartyID { return 0 }
+// Root returns the party at the root.
+func (t Tree) Root() PartyID { return t.root }
 
 // Contains reports whether p is a party of the tree.
 func (t Tree) Contains(p PartyID) bool { return int(p) < t.parties }
@@ -38,10 +58,10 @@ func (t Tree) Contains(p PartyID) bool { return int(p) < t.parties }
 // Parent returns the party above p. It is false for the root and for parties
 // not in the tree.
 func (t Tree) Parent(p PartyID) (PartyID, bool) {
-	if p == 0 || !t.Contains(p) {
+	if p == t.root || !t.Contains(p) {
 		return 0, false
 	}
-	return PartyID((int(p) - 1) / t.fanout), true
+	return t.at((t.place(p) - 1) / t.fanout), true
 }
 
 // Children returns the parties below p in increasing order, none for a leaf.
@@ -49,11 +69,12 @@ func (t Tree) Children(p PartyID) []PartyID {
 	if !t.Contains(p) {
 		return nil
 	}
-	first := int(p)*t.fanout + 1
+	first := t.place(p)*t.fanout + 1
 	var c []PartyID
 	for i := first; i < min(first+t.fanout, t.parties); i++ {
-		c = append(c, PartyID(i))
+		c = append(c, t.at(i))
 	}
+	slices.Sort(c)
 	return c
 }
 

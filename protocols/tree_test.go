@@ -1,6 +1,7 @@
 package protocols_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,22 +58,33 @@ func TestTreeShapes(t *testing.T) {
 	}
 }
 
-// Children and Parent are inverse, every party but the root has one parent with a
-// smaller number, and the longest way up is Depth.
+// Children and Parent are inverse, every party but the root has one parent, with a
+// smaller number if party 0 is the root, and the longest way up is Depth, whoever
+// is the root.
 func TestTreeIsATree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tree, err := protocols.NewTree(rapid.IntRange(2, 300).Draw(t, "parties"), rapid.IntRange(1, 400).Draw(t, "fanout"))
 		require.NoError(t, err)
+		require.Zero(t, tree.Root())
+		depth := tree.Depth()
+		root := protocols.PartyID(rapid.IntRange(0, tree.Parties()-1).Draw(t, "root"))
+		tree, err = tree.RootedAt(root)
+		require.NoError(t, err)
+		require.Equal(t, root, tree.Root())
+		require.Equal(t, depth, tree.Depth())
 		seen := map[protocols.PartyID]bool{tree.Root(): true}
 		deepest := 0
 		for _, p := range tree.Members() {
+			require.IsIncreasing(t, append([]int{-1}, ints(tree.Children(p))...))
 			for _, c := range tree.Children(p) {
 				require.False(t, seen[c])
 				seen[c] = true
 				up, ok := tree.Parent(c)
 				require.True(t, ok)
 				require.Equal(t, p, up)
-				require.Less(t, up, c)
+				if root == 0 {
+					require.Less(t, up, c)
+				}
 			}
 			d := 0
 			for q, ok := tree.Parent(p); ok; q, ok = tree.Parent(q) {
@@ -85,6 +97,43 @@ func TestTreeIsATree(t *testing.T) {
 		_, ok := tree.Parent(tree.Root())
 		require.False(t, ok)
 	})
+}
+
+func ints(ps []protocols.PartyID) (all []int) {
+	for _, p := range ps {
+		all = append(all, int(p))
+	}
+	return all
+}
+
+// The tree around another root has the same shape, and one for every party gives
+// all of them the same number of children in all.
+func TestTreeRootedAt(t *testing.T) {
+	tree := must(protocols.NewTree(7, 2))
+	at3 := must(tree.RootedAt(3))
+	require.Equal(t, []protocols.PartyID{4, 5}, at3.Children(3))
+	require.Equal(t, []protocols.PartyID{0, 6}, at3.Children(4))
+	require.Equal(t, []protocols.PartyID{1, 2}, at3.Children(5))
+	require.Empty(t, at3.Children(0))
+	require.Zero(t, tree.Root(), "the tree itself is immutable")
+	require.Equal(t, tree, must(at3.RootedAt(0)), "not relative to the root before")
+	require.Equal(t, tree.Members(), at3.Members())
+
+	children := make([]int, 7)
+	for _, root := range tree.Members() {
+		for _, p := range tree.Members() {
+			children[p] += len(must(tree.RootedAt(root)).Children(p))
+		}
+	}
+	require.Equal(t, []int{6, 6, 6, 6, 6, 6, 6}, children)
+
+	for _, p := range []protocols.PartyID{7, 65535} {
+		other, err := tree.RootedAt(p)
+		require.ErrorContains(t, err, fmt.Sprintf("protocols: party %d at the root of a tree of 7", p))
+		require.Zero(t, other)
+	}
+	_, err := protocols.Tree{}.RootedAt(0)
+	require.ErrorContains(t, err, "party 0 at the root of a tree of 0")
 }
 
 func TestTreeOutside(t *testing.T) {
