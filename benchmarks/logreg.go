@@ -80,6 +80,7 @@ type counts struct {
 	Rotations    int `json:"rotations"`
 	Decomposed   int `json:"decomposed"`
 	Relinearised int `json:"relinearised"`
+	Tensors      int `json:"tensors"`
 	PlainMul     int `json:"plain_mul"`
 	Divisions    int `json:"divisions"`
 }
@@ -263,7 +264,7 @@ func newLogregBench(plan *nn.Plan) (*logregBench, error) {
 	if b.lattigo, err = newLattigoRotation(plan.Set); err != nil {
 		return nil, err
 	}
-	if b.spare, err = newWorld(plan.Set, mhe.KeyPlan{Rotations: []int{1}, Level: top}, 1); err != nil {
+	if b.spare, err = newWorld(plan.Set, oneRotation(top), 1); err != nil {
 		return nil, err
 	}
 	b.top, err = b.spare.encrypt(plan.Dense.Dot.Data(b.x), top)

@@ -151,7 +151,7 @@ type refreshBench struct {
 }
 
 func newRefreshBench(set params.Set) (*refreshBench, error) {
-	w, err := newWorld(set, mhe.KeyPlan{Rotations: []int{1}, Level: set.MaxLevel()}, set.Parties())
+	w, err := newWorld(set, oneRotation(set.MaxLevel()), set.Parties())
 	if err != nil {
 		return nil, err
 	}

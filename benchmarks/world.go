@@ -24,35 +24,53 @@ type world struct {
 func newWorld(set params.Set, plan mhe.KeyPlan, parties int) (*world, error) {
 	w := &world{set: set, enc: mhe.NewEncoder(set), seed: protocols.GenerateSeed()}
 	_, _ = rand.Read(w.study[:])
-	common := w.randomness("common")
-	var ephemeral []mhe.Source
-	sum1, sum2 := plan.Shape1(set).New(), plan.Shape2(set).New()
-	for i := range parties {
+	for range parties {
 		sk, err := mhe.NewSecretKey(set, w.randomness("secret")(""))
 		if err != nil {
 			return nil, err
 		}
-		w.secrets, ephemeral = append(w.secrets, sk), append(ephemeral, w.randomness("ephemeral"))
-		s, err := plan.Round1(sk, common, w.randomness("keys1"), ephemeral[i](""))
-		if err != nil {
-			return nil, err
+		w.secrets = append(w.secrets, sk)
+	}
+	return w, w.makeKeys(plan)
+}
+
+// makeKeys runs key generation.
+func (w *world) makeKeys(plan mhe.KeyPlan) error {
+	b, err := mhe.NewKeyBuilder(w.set, plan)
+	if err != nil {
+		return err
+	}
+	common := w.randomness("common")
+	var ephemeral []mhe.Source
+	for range w.secrets {
+		ephemeral = append(ephemeral, w.randomness("ephemeral"))
+	}
+	var relin mhe.Share
+	for _, part := range plan.Parts(w.set, 64<<20) {
+		sum := part.Shape().New()
+		for i, sk := range w.secrets {
+			s, err := part.Share(sk, common, w.randomness("keys"), ephemeral[i](""), relin)
+			if err != nil {
+				return err
+			}
+			if sum, err = part.Shape().Add(sum, s); err != nil {
+				return err
+			}
 		}
-		if sum1, err = plan.Shape1(set).Add(sum1, s); err != nil {
-			return nil, err
+		if part.Name() == "relinearisation" {
+			relin = sum
+		}
+		if b, err = b.Add(part, common, sum); err != nil {
+			return err
 		}
 	}
-	for i, sk := range w.secrets {
-		s, err := plan.Round2(sk, sum1, w.randomness("keys2"), ephemeral[i](""))
-		if err != nil {
-			return nil, err
-		}
-		if sum2, err = plan.Shape2(set).Add(sum2, s); err != nil {
-			return nil, err
-		}
-	}
-	keys, err := plan.Finish(set, common, sum1, sum2)
-	w.keys = keys
-	return w, err
+	w.keys, err = b.Finish()
+	return err
+}
+
+// oneRotation is the plan of a key that rotates by one slot, at level or below.
+func oneRotation(level int) mhe.KeyPlan {
+	return mhe.KeyPlan{Rotations: []mhe.Key{{By: 1, Level: level}}}
 }
 
 // randomness returns the streams of a label that was never used before, derived

@@ -186,3 +186,25 @@ func (c *compensated) add(v float64) {
 }
 
 func (c *compensated) value() float64 { return c.sum + c.low }
+
+// Centre returns the scaler that subtracts the means and divides by unit, with
+// |z_j| cut at clip if clip > 0: for features of one kind, which may be constant.
+//
+// It returns an [Error] as [Moments.Scaler] does, and if unit is not positive.
+func (m Moments) Centre(unit, clip float64) (Scaler, error) {
+	switch {
+	case !finite(clip) || clip < 0:
+		return Scaler{}, &Error{Value: number(clip), Problem: "the clip bound is neither positive nor 0", Remedy: "use a bound such as 5, or 0 for none"}
+	case !finite(unit) || unit <= 0:
+		return Scaler{}, &Error{Value: number(unit), Problem: "the unit of features is not positive", Remedy: "use their typical size, such as 255 for pixels"}
+	case math.IsNaN(m.N) || math.IsInf(m.N, 0) || m.N <= 0:
+		return Scaler{}, &Error{Problem: fmt.Sprintf("the moments are of %g rows", m.N), Remedy: "check that the parties have rows"}
+	}
+	s := Scaler{Mean: make([]float64, len(m.Sum)), Std: make([]float64, len(m.Sum)), Clip: clip}
+	for j, sum := range m.Sum {
+		if s.Mean[j], s.Std[j] = sum/m.N, unit; !finite(s.Mean[j]) {
+			return Scaler{}, spreadError(j, s.Mean[j], math.Inf(1))
+		}
+	}
+	return s, nil
+}

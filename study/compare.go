@@ -36,7 +36,7 @@ func (s *simulation) report() (Report, error) {
 	r := Report{
 		Parties: s.cfg.Parties, Fanout: s.cfg.Fanout, Depth: s.tree.Depth(),
 		Test: s.test.Rows(), Features: m.Features - 1, Iterations: m.Steps, Refreshes: s.parties[0].refreshes / m.Steps,
-		Crypto:   cryptoOf(s.plan.Set, s.parties[0].keys.GaloisKeys(), s.cfg.Flooding),
+		Crypto:   cryptoOf(s.set, s.parties[0].keys.GaloisKeys(), s.cfg.Flooding),
 		Openings: s.openings,
 	}
 	for _, t := range s.tables {
@@ -53,7 +53,7 @@ func (s *simulation) report() (Report, error) {
 // compare fills in accuracies and differences.
 func (s *simulation) compare(r *Report, weights []float64) error {
 	score := func(z []float64) float64 { return nn.Accuracy(z, s.test.Y) }
-	if s.cfg.Regression {
+	if s.glm.Regression {
 		score = func(z []float64) float64 { return rmse(z, s.test.Y) }
 	}
 	clear := outputs(s.twin.Weights, s.query)
@@ -64,7 +64,7 @@ func (s *simulation) compare(r *Report, weights []float64) error {
 	for _, d := range s.local {
 		a.LocalOnly += score(outputs(nn.Exact(s.plan.Model, d), s.query)) / float64(len(s.local))
 	}
-	if r.Accuracy = a; s.cfg.Regression {
+	if r.Accuracy = a; s.glm.Regression {
 		r.Accuracy, r.RMSE = nil, a
 	}
 	r.MaxWeightDiff = maxDiff(weights, s.twin.Weights)
@@ -101,7 +101,7 @@ func maxDiff(x, y []float64) float64 {
 // times fills in seconds and bytes.
 func (s *simulation) times(r *Report) {
 	var perParty, walls []time.Duration
-	set := s.plan.Set
+	set := s.set
 	in, top := s.parties[0].refresh.InputShape().Size(), mhe.Shape{mhe.Basis(set, set.MaxLevel())}.Size()
 	gradient, share := mhe.CipherShape(set, s.plan.GradLevel).Size(), s.parties[0].refresh.Shape().Size()
 	for _, laps := range s.laps {

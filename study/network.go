@@ -20,7 +20,9 @@ type hub struct {
 func newHub(parties, maxBody int) *hub {
 	h := &hub{boxes: make([]*mailbox, parties), maxBody: maxBody}
 	for i := range h.boxes {
-		h.boxes[i] = &mailbox{rounds: map[[32]byte][]parcel{}, wake: make(chan struct{}, 1)}
+		b := &mailbox{rounds: map[[32]byte][]parcel{}}
+		b.wake = sync.NewCond(&b.mu)
+		h.boxes[i] = b
 	}
 	return h
 }
@@ -32,10 +34,9 @@ type parcel struct {
 }
 
 type mailbox struct {
-	mu             sync.Mutex
-	rounds         map[[32]byte][]parcel
-	wake           chan struct{} // holds a token when something arrived
-	sent, received int64         // bytes
+	mu     sync.Mutex
+	rounds map[[32]byte][]parcel
+	wake   *sync.Cond // something arrived, or a context ended
 }
 
 // A line is one party's network in one round. It implements protocols.Network.
@@ -43,16 +44,17 @@ type line struct {
 	hub  *hub
 	self protocols.PartyID
 	key  [32]byte // of the round's point
+	sent int64    // bytes
 }
 
-var _ protocols.Network = line{}
+var _ protocols.Network = &line{}
 
-func (h *hub) line(self protocols.PartyID, p protocols.Point) line {
-	return line{h, self, p.Hash()}
+func (h *hub) line(self protocols.PartyID, p protocols.Point) *line {
+	return &line{hub: h, self: self, key: p.Hash()}
 }
 
 // Send implements [protocols.Network].
-func (l line) Send(ctx context.Context, m protocols.Message) error {
+func (l *line) Send(ctx context.Context, m protocols.Message) error {
 	b, err := m.AppendBinary(nil)
 	if err != nil {
 		return err
@@ -60,57 +62,54 @@ func (l line) Send(ctx context.Context, m protocols.Message) error {
 	if int(m.To) >= len(l.hub.boxes) {
 		return fmt.Errorf("%w: a message to party %d of %d", ErrConfig, m.To, len(l.hub.boxes))
 	}
-	own, to := l.hub.boxes[l.self], l.hub.boxes[m.To]
-	own.mu.Lock()
-	own.sent += int64(len(b))
-	own.mu.Unlock()
+	l.sent += int64(len(b))
+	to := l.hub.boxes[m.To]
 	to.mu.Lock()
 	to.rounds[l.key] = append(to.rounds[l.key], parcel{l.self, b})
-	to.received += int64(len(b))
+	to.wake.Broadcast()
 	to.mu.Unlock()
-	select {
-	case to.wake <- struct{}{}:
-	default:
-	}
 	return ctx.Err()
 }
 
 // Receive implements [protocols.Network].
-func (l line) Receive(ctx context.Context) (protocols.Message, error) {
+func (l *line) Receive(ctx context.Context) (protocols.Message, error) {
 	box := l.hub.boxes[l.self]
-	for {
+	stop := context.AfterFunc(ctx, func() {
 		box.mu.Lock()
-		queue := box.rounds[l.key]
-		if len(queue) > 0 {
-			first := queue[0]
-			if box.rounds[l.key] = queue[1:]; len(queue) == 1 {
-				delete(box.rounds, l.key)
-			}
-			box.mu.Unlock()
-			m, err := protocols.DecodeMessage(first.bytes, l.hub.maxBody)
-			if err != nil {
-				return m, fmt.Errorf("from party %d: %w", first.from, err)
-			}
-			if m.From != first.from {
-				return m, fmt.Errorf("%w: a message of party %d says it is from party %d", ErrConfig, first.from, m.From)
-			}
-			return m, nil
-		}
-		box.mu.Unlock()
-		select {
-		case <-box.wake:
-		case <-ctx.Done():
-			return protocols.Message{}, ctx.Err()
-		}
+		defer box.mu.Unlock()
+		box.wake.Broadcast()
+	})
+	defer stop()
+	first, err := box.take(ctx, l.key)
+	if err != nil {
+		return protocols.Message{}, err
 	}
+	m, err := protocols.DecodeMessage(first.bytes, l.hub.maxBody)
+	if err != nil {
+		return m, fmt.Errorf("from party %d: %w", first.from, err)
+	}
+	if m.From != first.from {
+		return m, fmt.Errorf("%w: a message of party %d says it is from party %d", ErrConfig, first.from, m.From)
+	}
+	return m, nil
 }
 
-// sent returns the bytes that a party has sent so far.
-func (h *hub) sent(party int) int64 {
-	b := h.boxes[party]
+// take waits for a parcel of a round.
+func (b *mailbox) take(ctx context.Context, round [32]byte) (parcel, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.sent
+	for {
+		if queue := b.rounds[round]; len(queue) > 0 {
+			if b.rounds[round] = queue[1:]; len(queue) == 1 {
+				delete(b.rounds, round)
+			}
+			return queue[0], nil
+		}
+		if err := ctx.Err(); err != nil {
+			return parcel{}, err
+		}
+		b.wake.Wait()
+	}
 }
 
 // strict makes every refused message fatal. On a network that neither loses nor

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
@@ -50,8 +51,10 @@ type party struct {
 
 	refreshes int // rounds taken part in
 
+	mu    sync.Mutex               // of what follows: rounds of one party may run at once
 	spent map[string]time.Duration // compute by phase
 	sent  map[string]int64         // bytes by phase
+	used  []protocols.Label        // labels of shares since the last call of forget
 }
 
 // isRoot reports whether the party is the root of the tree.
@@ -63,6 +66,8 @@ func (p *party) compute(phase string, f func() error) error {
 	defer func() { <-p.cores }()
 	start := time.Now()
 	err := f()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.spent[phase] += time.Since(start)
 	return err
 }
@@ -72,7 +77,8 @@ func (p *party) compute(phase string, f func() error) error {
 type task struct {
 	phase, protocol, place string
 	step                   int
-	context                []byte // public data besides the plan that the share depends on
+	tree                   *protocols.Tree // nil for that of the study
+	context                []byte          // public data besides the plan that the share depends on
 
 	shape mhe.Shape
 	gen   func(l protocols.Label) (mhe.Share, error)
@@ -89,8 +95,12 @@ type task struct {
 
 // machine returns the party's side of a round.
 func (p *party) machine(t task) (protocols.Machine, error) {
+	tree := p.tree
+	if t.tree != nil {
+		tree = *t.tree
+	}
 	return protocols.NewRound(protocols.Config{
-		Self: p.id, Tree: p.tree, Point: p.point(t.protocol, t.step, t.place), Journal: p.journal,
+		Self: p.id, Tree: tree, Point: p.point(t.protocol, t.step, t.place), Journal: p.journal,
 		Context:  slices.Concat(p.context, t.context),
 		HasInput: t.hasInput, Input: t.input, Result: t.result,
 	}, p.rules(t))
@@ -102,9 +112,11 @@ func (p *party) run(ctx context.Context, t task) error {
 	if err != nil {
 		return err
 	}
-	before := p.hub.sent(int(p.id))
-	err = protocols.Drive(ctx, p.log, strict{m}, p.hub.line(p.id, p.point(t.protocol, t.step, t.place)))
-	p.sent[t.phase] += p.hub.sent(int(p.id)) - before
+	net := p.hub.line(p.id, p.point(t.protocol, t.step, t.place))
+	err = protocols.Drive(ctx, p.log, strict{m}, net)
+	p.mu.Lock()
+	p.sent[t.phase] += net.sent
+	p.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("party %d, %s: %w", p.id, t.protocol, err)
 	}
@@ -116,6 +128,9 @@ func (p *party) rules(t task) protocols.Rules[mhe.Share] {
 	on := func(f func() error) error { return p.compute(t.phase, f) }
 	r := protocols.Rules[mhe.Share]{
 		Gen: func(l protocols.Label) (s mhe.Share, err error) {
+			p.mu.Lock()
+			p.used = append(p.used, l)
+			p.mu.Unlock()
 			err = on(func() error { s, err = t.gen(l); return err })
 			return s, err
 		},
@@ -177,7 +192,7 @@ var (
 // it leaves, because the ciphertext is a function of this party's data in the
 // clear. The label names the weights, so that no randomness serves twice.
 func (p *party) Sum(ctx context.Context, step int, g mhe.Tensor) (total mhe.Tensor, err error) {
-	shape := mhe.CipherShape(p.plan.Set, g.Level())
+	shape := mhe.CipherShape(p.set, g.Level())
 	t := task{
 		phase: phaseCombine, protocol: "gradient", step: step, context: p.chain[:], shape: shape,
 		gen: func(l protocols.Label) (mhe.Share, error) {
@@ -220,7 +235,7 @@ func (p *party) Refresh(ctx context.Context, step int, g mhe.Tensor) (out mhe.Te
 // result: the second are common randomness.
 func (p *party) refreshTask(step int, g mhe.Tensor, out *mhe.Tensor) (task, error) {
 	hash := p.refresh.Hash()
-	in, top := p.refresh.InputShape(), mhe.Shape{mhe.Basis(p.plan.Set, p.plan.Set.MaxLevel())}
+	in, top := p.refresh.InputShape(), mhe.Shape{mhe.Basis(p.set, p.set.MaxLevel())}
 	t := task{phase: phaseReduce, protocol: "refresh", step: step, context: hash[:], shape: p.refresh.Shape(), hasInput: true, result: true, maxIn: max(in.Size(), top.Size())}
 	var c1, a mhe.Share
 	t.open = func(b []byte) (err error) {
@@ -249,7 +264,7 @@ func (p *party) refreshTask(step int, g mhe.Tensor, out *mhe.Tensor) (task, erro
 		if err != nil {
 			return err
 		}
-		*out = mhe.NewEncrypted(c0[0], a[0], mhe.Power(p.plan.Set.LogScale()))
+		*out = mhe.NewEncrypted(c0[0], a[0], mhe.Power(p.set.LogScale()))
 		p.weightsChanged(b)
 		return nil
 	}

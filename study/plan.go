@@ -29,11 +29,12 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 	var beacon [32]byte
 	_, _ = rand.Read(beacon[:])
 	queries := (test.Rows() + plan.Queries() - 1) / plan.Queries()
-	t, err := newTerms(cfg, plan, policy{querierName, queries, test.Rows()}, beacon)
+	t, err := newTerms(cfg.Common, plan.Set, plan.Keys, plan.Hash(), policy{querierName, queries, test.Rows()}, beacon)
 	if err != nil {
 		return nil, err
 	}
-	s := &simulation{terms: t, tables: tables, test: test}
+	t.plan = plan
+	s := &simulation{terms: t, glm: cfg, tables: tables, test: test}
 	if err := s.checkPrecision(); err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func (s *simulation) outputNoise() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return mhe.NewNoise(s.plan.Set).Opened(s.plan.OutputErr, o.Sigma, s.plan.OutputScale), nil
+	return mhe.NewNoise(s.set).Opened(s.plan.OutputErr, o.Sigma, s.plan.OutputScale), nil
 }
 
 // checkPrecision refuses a study whose predictions would drown in flooding.

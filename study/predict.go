@@ -42,7 +42,7 @@ func newQuerier(t *terms, enc *mhe.Encoder, seed protocols.Seed) (*querier, erro
 	l := protocols.Label{Point: t.point("querier", 0, name)}
 	q := &querier{terms: t, name: name, enc: enc}
 	var err error
-	q.sk, q.key, err = mhe.NewQuerierKey(t.plan.Set, l.Private(seed).Open)
+	q.sk, q.key, err = mhe.NewQuerierKey(t.set, l.Private(seed).Open)
 	return q, err
 }
 
@@ -58,7 +58,7 @@ type query struct {
 // encrypt packs rows into as few ciphertexts under the collective key as hold
 // them, for the given part of the querier's queries.
 func (q *querier) encrypt(collective *mhe.EncryptionKey, rows [][]float64, seed protocols.Seed, part int) (query, error) {
-	set := q.plan.Set
+	set := q.set
 	out := query{name: q.name, key: q.key}
 	label := protocols.Label{Point: q.point("query", part, q.name), Digest: sha256.Sum256(fmt.Append(nil, rows))}
 	stream := label.Private(seed)
@@ -93,8 +93,8 @@ func (q *querier) outputs(answers []mhe.Tensor, rows []int) ([]float64, error) {
 // hides the error that the plan expects in them, over all the ciphertexts that
 // the policy lets the querier have opened.
 func (t *terms) opening(count int) (mhe.Opening, error) {
-	sigma, err := mhe.NewNoise(t.plan.Set).Flooding(t.plan.OpenedErr, t.plan.OutputScale, t.policy.ciphertexts, t.cfg.Flooding)
-	return mhe.Opening{Set: t.plan.Set, Level: t.plan.PredictLevel, Count: count, Sigma: sigma}, err
+	sigma, err := mhe.NewNoise(t.set).Flooding(t.plan.OpenedErr, t.plan.OutputScale, t.policy.ciphertexts, t.cfg.Flooding)
+	return mhe.Opening{Set: t.set, Level: t.plan.PredictLevel, Count: count, Sigma: sigma}, err
 }
 
 // encode returns the bytes of a query: name, rows of each ciphertext, the
@@ -219,7 +219,7 @@ func (p *party) predict(ctx context.Context, w mhe.Tensor, q query, part int) (a
 	s := &switching{party: p, w: w, o: o}
 	t := task{
 		phase: phasePredict, protocol: "switch", step: part, place: p.policy.querier, context: s.context(),
-		shape: o.SwitchShape(), hasInput: true, maxIn: q.size(p.plan.Set, o.DecryptShape()),
+		shape: o.SwitchShape(), hasInput: true, maxIn: q.size(p.set, o.DecryptShape()),
 		open: s.open, gen: s.share,
 		finish: func(sum mhe.Share) (_ []byte, err error) {
 			answers, err = o.Switch(s.outputs, sum)
@@ -260,7 +260,7 @@ func (s *switching) ask(q query) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := q.encode(s.plan.Set)
+	b, err := q.encode(s.set)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (s *switching) ask(q query) ([]byte, error) {
 
 // open checks a query and that its answers are the model's.
 func (s *switching) open(b []byte) error {
-	q, rest, err := decodeQuery(s.plan.Set, b, s.policy.ciphertexts, s.plan.Queries())
+	q, rest, err := decodeQuery(s.set, b, s.policy.ciphertexts, s.plan.Queries())
 	if err != nil {
 		return err
 	}

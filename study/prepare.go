@@ -2,6 +2,7 @@ package study
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -15,68 +16,151 @@ import (
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
-// generateKeys runs both rounds of key generation: phase PREPARE. Each ends with
-// the sum going down the tree, from which every party finishes the same keys.
+// maxKeyPart bounds the bytes of a share of key generation: a network needs
+// hundreds of keys of megabytes each.
+const maxKeyPart = 64 << 20
+
+// generateKeys runs the rounds of key generation: phase PREPARE. Each ends with
+// the sum going down the tree, from which every party makes the same keys.
 func (p *party) generateKeys(ctx context.Context) error {
-	set, plan := p.plan.Set, p.plan.Keys
-	first := p.point("keys1", 0, "")
-	common := p.common(first)
-	ephemeral := func(l protocols.Label) *protocols.Stream { return l.Private(p.seed).Sub("ephemeral") }
-
-	var sum1, sum2 mhe.Share
-	var label protocols.Label // of the first round, which names the ephemeral secret
-	t := p.sumForAll("keys1", plan.Shape1(set), nil, &sum1)
-	// The first round has no input: its label is known before it runs.
-	label = protocols.Label{Point: first, Digest: protocols.Digest(p.context, nil, false)}
-	t.gen = func(l protocols.Label) (mhe.Share, error) {
-		if l.Hash() != label.Hash() {
-			return nil, errors.New("study: the first round of key generation has another label than the second expects")
+	sums, err := p.made.start(p.terms)
+	if err != nil {
+		return err
+	}
+	for _, part := range p.keyPlan.Parts(p.set, maxKeyPart) {
+		if sums, err = p.generateKeyPart(ctx, part, sums); err != nil {
+			return err
 		}
-		return plan.Round1(p.sk, common, p.private(l), ephemeral(l))
 	}
-	if err := p.run(ctx, t); err != nil {
-		return err
-	}
+	p.keys, err = p.made.finish(sums)
+	return err
+}
 
-	digest, err := shareDigest(plan.Shape1(set), sum1)
-	if err != nil {
-		return err
+// keyPoint is the place of a round of key generation.
+func (t *terms) keyPoint(part mhe.KeyPart) protocols.Point {
+	protocol := "keys1"
+	if part.Second() {
+		protocol = "keys2"
 	}
-	t = p.sumForAll("keys2", plan.Shape2(set), digest, &sum2)
+	return t.point(protocol, 0, part.Name())
+}
+
+// generateKeyPart is one round of key generation, after those of sums.
+func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *keySums) (next *keySums, err error) {
+	point := p.keyPoint(part)
+	shape, common := part.Shape(), p.common(point)
+	t := task{phase: phaseSetup, protocol: point.Protocol, place: point.Place, shape: shape, result: true}
+	if part.Second() {
+		t.context = sums.relinDigest
+	}
+	ephemeral := p.ephemeralLabel()
 	t.gen = func(l protocols.Label) (mhe.Share, error) {
-		return plan.Round2(p.sk, sum1, p.private(l), ephemeral(label))
+		if part.Name() == ephemeral.Point.Place && l.Hash() != ephemeral.Hash() {
+			return nil, errors.New("study: the first round of the product keys has another label than the second expects")
+		}
+		return part.Share(p.sk, common, p.private(l), ephemeral.Private(p.seed).Sub("ephemeral"), sums.relin)
 	}
-	if err := p.run(ctx, t); err != nil {
+	add := func(encoded []byte, decode func() (mhe.Share, error)) (err error) {
+		next, err = p.made.add(sums, part, common, encoded, decode)
 		return err
 	}
-	digest2, err := shareDigest(plan.Shape2(set), sum2)
-	if err != nil {
-		return err
+	t.finish = func(s mhe.Share) ([]byte, error) {
+		b, err := shape.Encode(s)
+		if err != nil {
+			return nil, err
+		}
+		return b, add(b, func() (mhe.Share, error) { return s, nil })
 	}
-	return p.compute(phaseSetup, func() (err error) {
-		p.keys, err = p.made.finish([64]byte(append(digest, digest2...)), func() (*mhe.PublicKeys, error) {
-			return plan.Finish(set, common, sum1, sum2)
-		})
-		return err
+	t.accept = func(b []byte) error {
+		return add(b, func() (mhe.Share, error) { return shape.Decode(b) })
+	}
+	err = p.run(ctx, t)
+	return next, err // not in one: the run sets next
+}
+
+// relinearisation is the place of the first round of the product keys.
+const relinearisation = "relinearisation"
+
+// ephemeralLabel is the label of the first round of the product keys, which names
+// a party's ephemeral secret in both of their rounds. That round has no input: its
+// label is known before it runs.
+func (p *party) ephemeralLabel() protocols.Label {
+	return protocols.Label{Point: p.point("keys1", 0, relinearisation), Digest: protocols.Digest(p.context, nil, false)}
+}
+
+// keySums is what the sums of some rounds of key generation have given. It is
+// read-only.
+type keySums struct {
+	digest      [32]byte // of all sums in their order
+	builder     *mhe.KeyBuilder
+	relin       mhe.Share // sum of the first round of the product keys
+	relinDigest []byte
+}
+
+// A keyCache lets the parties of one process share public keys that they compute
+// from equal sums: keys are hundreds of megabytes. Parties with another sum get
+// keys of their own from there on.
+type keyCache struct {
+	mu   sync.Mutex
+	sums map[[32]byte]*keySums // by digest
+	keys map[[32]byte]*mhe.PublicKeys
+}
+
+func newKeyCache() *keyCache {
+	return &keyCache{sums: map[[32]byte]*keySums{}, keys: map[[32]byte]*mhe.PublicKeys{}}
+}
+
+// start returns what is there before any sum.
+func (c *keyCache) start(t *terms) (*keySums, error) {
+	return c.get([32]byte(t.context), func() (*keySums, error) {
+		b, err := mhe.NewKeyBuilder(t.set, t.keyPlan)
+		return &keySums{builder: b}, err
 	})
 }
 
-// A keyCache lets the parties of one process share public keys that they have
-// computed from equal sums: keys are a hundred megabytes.
-type keyCache struct {
-	mu   sync.Mutex
-	keys map[[64]byte]*mhe.PublicKeys
+// add returns sums with one more: of part, encoded. The sum is decoded, and the
+// keys are made, by the first party that asks.
+func (c *keyCache) add(sums *keySums, part mhe.KeyPart, common mhe.Source, encoded []byte, decode func() (mhe.Share, error)) (*keySums, error) {
+	digest := sha256.Sum256(encoded)
+	return c.get(sha256.Sum256(append(sums.digest[:], digest[:]...)), func() (*keySums, error) {
+		sum, err := decode()
+		if err != nil {
+			return nil, err
+		}
+		next := *sums
+		if part.Name() == relinearisation {
+			next.relin, next.relinDigest = sum, digest[:]
+		}
+		next.builder, err = sums.builder.Add(part, common, sum)
+		return &next, err
+	})
 }
 
-func (c *keyCache) finish(sums [64]byte, f func() (*mhe.PublicKeys, error)) (*mhe.PublicKeys, error) {
+func (c *keyCache) get(digest [32]byte, f func() (*keySums, error)) (*keySums, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k, ok := c.keys[sums]; ok {
+	if s, ok := c.sums[digest]; ok {
+		return s, nil
+	}
+	s, err := f()
+	if err != nil {
+		return nil, err
+	}
+	s.digest = digest
+	c.sums[digest] = s
+	return s, nil
+}
+
+// finish returns the keys of all sums.
+func (c *keyCache) finish(sums *keySums) (*mhe.PublicKeys, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k, ok := c.keys[sums.digest]; ok {
 		return k, nil
 	}
-	k, err := f()
+	k, err := sums.builder.Finish()
 	if err == nil {
-		c.keys[sums] = k
+		c.keys[sums.digest] = k
 	}
 	return k, err
 }
@@ -133,21 +217,37 @@ func fromChunks(c []*big.Int) float64 {
 }
 
 // standardise computes the means and standard deviations of all parties' rows
-// together: phase PREPARE. Every party encrypts its sums, the ciphertexts are
-// added up the tree, and all parties decrypt the total. It is an opening of
-// 2d+1 numbers to every party.
+// together: phase PREPARE.
 func (p *party) standardise(ctx context.Context, t dataset.Table) (dataset.Scaler, error) {
-	set := p.plan.Set
+	m, err := p.moments(ctx, t, true)
+	if err != nil {
+		return dataset.Scaler{}, err
+	}
+	return m.Scaler(p.cfg.Clip)
+}
+
+// moments adds up the moments of all parties' rows. Every party encrypts its sums,
+// the ciphertexts are added up the tree, and all parties decrypt the total. It is
+// an opening of 2d+1 numbers to every party, or of d+1 without the squares.
+func (p *party) moments(ctx context.Context, t dataset.Table, squares bool) (dataset.Moments, error) {
+	set := p.set
 	level := set.MaskLevel()
 	m := t.Moments()
 	d := len(m.Sum)
+	values := slices.Concat([]float64{m.N}, m.Sum)
+	if squares {
+		values = append(values, m.SumSq...)
+	}
 	var ints []int64
-	for i, v := range slices.Concat([]float64{m.N}, m.Sum, m.SumSq) {
+	for i, v := range values {
 		c, ok := toChunks(v)
 		if !ok {
-			return dataset.Scaler{}, fmt.Errorf("%w: column %q sums to %g: change its unit", ErrConfig, t.Features[(i+d-1)%d], v)
+			return dataset.Moments{}, fmt.Errorf("%w: column %q sums to %g: change its unit", ErrConfig, t.Features[(i+d-1)%d], v)
 		}
 		ints = append(ints, c...)
+	}
+	if len(ints) > set.N() {
+		return dataset.Moments{}, fmt.Errorf("%w: the moments of %d features need %d slots, a ciphertext has %d: take a larger ring or fewer features", ErrConfig, d, len(ints), set.N())
 	}
 
 	var total mhe.Share
@@ -161,29 +261,33 @@ func (p *party) standardise(ctx context.Context, t dataset.Table) (dataset.Scale
 		return x.Share()
 	}
 	if err := p.run(ctx, sum); err != nil {
-		return dataset.Scaler{}, err
+		return dataset.Moments{}, err
 	}
 	opened, err := p.decrypt(ctx, "moments", mhe.NewEncrypted(total[0], total[1], mhe.Power(momentsShift)), shape, len(ints))
 	if err != nil {
-		return dataset.Scaler{}, err
+		return dataset.Moments{}, err
 	}
 	var v []float64
 	for c := range slices.Chunk(opened, chunks) {
 		v = append(v, fromChunks(c))
 	}
-	return dataset.Moments{N: v[0], Sum: v[1 : 1+d], SumSq: v[1+d:]}.Scaler(p.cfg.Clip)
+	out := dataset.Moments{N: v[0], Sum: v[1 : 1+d]}
+	if squares {
+		out.SumSq = v[1+d:]
+	}
+	return out, nil
 }
 
 // decrypt opens the first n integers of a ciphertext that is the sum of fresh
 // ones, and that every party holds, to all of them.
 func (p *party) decrypt(ctx context.Context, place string, x mhe.Tensor, shape mhe.Shape, n int) ([]*big.Int, error) {
-	noise := mhe.NewNoise(p.plan.Set)
+	noise := mhe.NewNoise(p.set)
 	bound := noise.Encrypt(x.Scale()) * float64(p.cfg.Parties) // the parties' errors add up
 	sigma, err := noise.Flooding(bound, x.Scale(), 1, p.cfg.Flooding)
 	if err != nil {
 		return nil, err
 	}
-	o := mhe.Opening{Set: p.plan.Set, Level: x.Level(), Count: 1, Sigma: sigma}
+	o := mhe.Opening{Set: p.set, Level: x.Level(), Count: 1, Sigma: sigma}
 	s, err := x.Share()
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ type Progress struct {
 // refused with the reason. Errors wrap [ErrConfig], [nn.ErrModel] or those of
 // package dataset.
 func Run(ctx context.Context, cfg Config, data dataset.Table, log *slog.Logger, progress func(Progress)) (Report, error) {
-	cfg = cfg.withDefaults()
+	cfg.Common = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
 		return Report{}, err
 	}
@@ -59,6 +59,7 @@ func Run(ctx context.Context, cfg Config, data dataset.Table, log *slog.Logger, 
 // A simulation is a study with all its parties.
 type simulation struct {
 	*terms
+	glm      Config
 	parties  []*party
 	tables   []dataset.Table // rows of each party, as they are in its file
 	test     dataset.Table   // rows of the querier
@@ -78,13 +79,13 @@ type simulation struct {
 
 // makeParties gives every party its secrets and its place.
 func (s *simulation) makeParties(log *slog.Logger) error {
-	enc := mhe.NewEncoder(s.plan.Set)
+	enc := mhe.NewEncoder(s.set)
 	refresh, err := s.plan.Refresh(enc)
 	if err != nil {
 		return err
 	}
-	hub := newHub(s.cfg.Parties, s.plan.Keys.Shape1(s.plan.Set).Size()+1<<16)
-	cores, made := make(chan struct{}, s.cfg.Cores), &keyCache{keys: map[[64]byte]*mhe.PublicKeys{}}
+	hub := newHub(s.cfg.Parties, s.maxMessage())
+	cores, made := make(chan struct{}, s.cfg.Cores), newKeyCache()
 	for _, id := range s.tree.Members() {
 		p := &party{
 			terms: s.terms, id: id, seed: protocols.GenerateSeed(), journal: protocols.NewMemoryJournal(),
@@ -94,12 +95,23 @@ func (s *simulation) makeParties(log *slog.Logger) error {
 			spent: map[string]time.Duration{}, sent: map[string]int64{},
 		}
 		secret := protocols.Label{Point: s.point("secret", 0, "")}.Private(p.seed)
-		if p.sk, err = mhe.NewSecretKey(s.plan.Set, secret); err != nil {
+		if p.sk, err = mhe.NewSecretKey(s.set, secret); err != nil {
 			return err
 		}
 		s.parties = append(s.parties, p)
 	}
 	return nil
+}
+
+// maxMessage bounds the bytes of a message: a part of key generation, or a full
+// query with its answers.
+func (t *terms) maxMessage() int {
+	set := t.set
+	size := 2 * maxCiphertexts * mhe.CipherShape(set, set.MaxLevel()).Size()
+	for _, part := range t.keyPlan.Parts(set, maxKeyPart) {
+		size = max(size, part.Shape().Size())
+	}
+	return size + 1<<16
 }
 
 // querierName is the querier of a simulated study.

@@ -26,7 +26,8 @@ func prepared(t testing.TB, parties int) *simulation {
 	require.NoError(t, err)
 	c := Default()
 	c.Insecure, c.Parties, c.Epochs = true, parties, 2
-	s, err := prepare(c.withDefaults(), table)
+	c.Common = c.withDefaults()
+	s, err := prepare(c, table)
 	require.NoError(t, err)
 	s.progress = func(Progress) {}
 	require.NoError(t, s.makeParties(slog.New(slog.DiscardHandler)))
@@ -108,7 +109,7 @@ func TestAllButOneDecryptNothing(t *testing.T) {
 	}
 	rms := math.Log2(math.Sqrt(sum / float64(len(got))))
 	// slots of a polynomial uniform modulo Q, at the scale of the gradient
-	want := s.plan.Set.LogModulus(g.Level()) + 0.5*math.Log2(2*float64(s.plan.Set.N())/12) - g.LogScale()
+	want := s.set.LogModulus(g.Level()) + 0.5*math.Log2(2*float64(s.set.N())/12) - g.LogScale()
 	require.InDelta(t, want, rms, 1)
 }
 
@@ -301,7 +302,7 @@ func TestGradientsAreRerandomised(t *testing.T) {
 	require.NoError(t, err)
 	g, err := trainer(p).Gradient(s.plan.Initial(), b)
 	require.NoError(t, err)
-	zero := mhe.Basis(s.plan.Set, g.Level()).New()
+	zero := mhe.Basis(s.set, g.Level()).New()
 	require.Equal(t, zero, g.Polys()[1], "the first gradient of public weights is in the clear inside the party")
 	var seen []rns.Poly
 	for step := range 2 {
@@ -336,7 +337,7 @@ func slotEqual(seen []rns.Poly, i int, x uint64) bool {
 
 func FuzzDecodeQuery(f *testing.F) {
 	s := prepared(f, 3)
-	set := s.plan.Set
+	set := s.set
 	ask, _, _ := s.asked(f)
 	b, err := ask.encode(set)
 	require.NoError(f, err)

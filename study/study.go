@@ -25,6 +25,7 @@ import (
 	"github.com/nereid-mhe/nereid/dataset"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/params"
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
@@ -32,8 +33,9 @@ import (
 // described.
 var ErrConfig = errors.New("study")
 
-// Config describes a study. Fields with a stated default may be zero.
-type Config struct {
+// Common is what all kinds of studies have in common. Fields with a stated default
+// may be zero.
+type Common struct {
 	Name    string // what the study is called; it is part of its identity
 	Parties int    // at least 2
 	Fanout  int    // children per inner node of the tree, at least 1
@@ -41,15 +43,7 @@ type Config struct {
 	Partition    dataset.Partition // how Run divides the rows among the parties; even by default
 	TestFraction float64           // rows kept back for the querier, in (0, 1)
 	Seed         uint64            // of the split, the partition and the order of rows; public
-
-	Regression bool    // least squares instead of logistic regression
-	MaxTarget  float64 // of a regression: declared bound of |target|, public; 0 takes the table's and says so
-	Degree     int     // of the polynomial in place of the sigmoid, odd
-	Interval   float64 // the outputs are expected in [-Interval, Interval]
-	Clip       float64 // standardised features are cut at ±Clip
-	SGD        nn.SGD
-	Epochs     int // passes over the rows, of the party with most batches
-	Batch      int // rows per party and step; 0 for all that fit
+	Clip         float64           // standardised features are cut at ±Clip
 
 	Flooding int  // statistical security of openings in bits; 0 for 30
 	Quantum  bool // 128 bits against quantum attackers
@@ -57,6 +51,20 @@ type Config struct {
 
 	Link  Link // of the modelled network
 	Cores int  // parties that compute at the same time; 0 for all cores
+}
+
+// Config describes a study of logistic or linear regression. Fields with a stated
+// default may be zero.
+type Config struct {
+	Common
+
+	Regression bool    // least squares instead of logistic regression
+	MaxTarget  float64 // of a regression: declared bound of |target|, public; 0 takes the table's and says so
+	Degree     int     // of the polynomial in place of the sigmoid, odd
+	Interval   float64 // the outputs are expected in [-Interval, Interval]
+	SGD        nn.SGD
+	Epochs     int // passes over the rows, of the party with most batches
+	Batch      int // rows per party and step; 0 for all that fit
 }
 
 // A Link is a modelled network: what every party has to its neighbours.
@@ -69,13 +77,15 @@ type Link struct {
 // standardised features.
 func Default() Config {
 	return Config{
-		Name: "demo", Parties: 10, Fanout: 3, TestFraction: 0.2, Seed: 2,
-		Degree: 3, Interval: 12, Clip: 8, SGD: nn.SGD{Rate: 1, L2: 0.03}, Epochs: 30,
-		Flooding: mhe.MinFlooding, Link: Link{Mbit: 1000, Latency: 20},
+		Common: Common{
+			Name: "demo", Parties: 10, Fanout: 3, TestFraction: 0.2, Seed: 2, Clip: 8,
+			Flooding: mhe.MinFlooding, Link: Link{Mbit: 1000, Latency: 20},
+		},
+		Degree: 3, Interval: 12, SGD: nn.SGD{Rate: 1, L2: 0.03}, Epochs: 30,
 	}
 }
 
-func (c Config) withDefaults() Config {
+func (c Common) withDefaults() Common {
 	if c.Flooding == 0 {
 		c.Flooding = mhe.MinFlooding
 	}
@@ -85,29 +95,39 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// violations collects what is wrong with a configuration.
+type violations []error
+
+func (v *violations) must(ok bool, format string, args ...any) {
+	if !ok {
+		*v = append(*v, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...))
+	}
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// check reports every violation that needs no data to be seen.
+func (c Common) check(v *violations) {
+	v.must(c.Parties >= 2, "%d parties: a study needs at least 2", c.Parties)
+	v.must(c.Parties <= math.MaxUint16, "%d parties: at most %d are possible", c.Parties, math.MaxUint16)
+	v.must(c.Fanout >= 1, "a fan-out of %d: every inner node of the tree needs at least 1 child", c.Fanout)
+	v.must(c.TestFraction > 0 && c.TestFraction < 1, "a test fraction of %g: want more than 0 and less than 1", c.TestFraction)
+	v.must(c.Clip > 0 && finite(c.Clip), "features cut at %g: want a positive number of standard deviations", c.Clip)
+	v.must(c.Flooding >= mhe.MinFlooding && c.Flooding <= 80, "flooding of %d bits: want %d to 80", c.Flooding, mhe.MinFlooding)
+	v.must(c.Link.Mbit > 0 && finite(c.Link.Mbit) && c.Link.Latency >= 0 && finite(c.Link.Latency), "a network of %g Mbit/s and %g ms", c.Link.Mbit, c.Link.Latency)
+	v.must(c.Cores >= 1, "%d cores", c.Cores)
+}
+
 // check reports every violation that needs no data to be seen.
 func (c Config) check() error {
-	var errs []error
-	must := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...))
-		}
-	}
-	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
-	must(c.Parties >= 2, "%d parties: a study needs at least 2", c.Parties)
-	must(c.Parties <= math.MaxUint16, "%d parties: at most %d are possible", c.Parties, math.MaxUint16)
-	must(c.Fanout >= 1, "a fan-out of %d: every inner node of the tree needs at least 1 child", c.Fanout)
-	must(c.TestFraction > 0 && c.TestFraction < 1, "a test fraction of %g: want more than 0 and less than 1", c.TestFraction)
-	must(c.Regression || c.Degree >= 1 && c.Degree%2 == 1 && c.Degree <= 7, "a sigmoid of degree %d: want 1, 3, 5 or 7", c.Degree)
-	must(c.Interval > 0 && finite(c.Interval), "an interval of %g: want a positive number", c.Interval)
-	must(c.Clip > 0 && finite(c.Clip), "features cut at %g: want a positive number of standard deviations", c.Clip)
-	must(c.MaxTarget >= 0 && finite(c.MaxTarget), "targets bounded by %g: want a positive number", c.MaxTarget)
-	must(c.Epochs >= 1, "%d epochs: want at least 1", c.Epochs)
-	must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
-	must(c.Flooding >= mhe.MinFlooding && c.Flooding <= 80, "flooding of %d bits: want %d to 80", c.Flooding, mhe.MinFlooding)
-	must(c.Link.Mbit > 0 && finite(c.Link.Mbit) && c.Link.Latency >= 0 && finite(c.Link.Latency), "a network of %g Mbit/s and %g ms", c.Link.Mbit, c.Link.Latency)
-	must(c.Cores >= 1, "%d cores", c.Cores)
-	return errors.Join(errs...)
+	var v violations
+	c.Common.check(&v)
+	v.must(c.Regression || c.Degree >= 1 && c.Degree%2 == 1 && c.Degree <= 7, "a sigmoid of degree %d: want 1, 3, 5 or 7", c.Degree)
+	v.must(c.Interval > 0 && finite(c.Interval), "an interval of %g: want a positive number", c.Interval)
+	v.must(c.MaxTarget >= 0 && finite(c.MaxTarget), "targets bounded by %g: want a positive number", c.MaxTarget)
+	v.must(c.Epochs >= 1, "%d epochs: want at least 1", c.Epochs)
+	v.must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
+	return errors.Join(v...)
 }
 
 // loss returns the loss that the configuration names.
@@ -121,9 +141,11 @@ func (c Config) loss() (nn.Loss, error) {
 // A terms is what all parties have agreed on before keys are made: what a lock
 // file would hold. It is public.
 type terms struct {
-	cfg     Config
+	cfg     Common
 	tree    protocols.Tree
-	plan    *nn.Plan
+	plan    *nn.Plan // of a regression
+	set     params.Set
+	keyPlan mhe.KeyPlan
 	study   protocols.StudyID
 	policy  policy
 	context []byte   // of every round: the plan's hash
@@ -137,17 +159,15 @@ type policy struct {
 	rows        int
 }
 
-// newTerms fixes the terms. beacon makes the study unlike any other, so that no
+// newTerms fixes the terms for the hash of a plan. beacon makes the study unlike any other, so that no
 // common randomness is ever used twice.
-func newTerms(cfg Config, plan *nn.Plan, policy policy, beacon [32]byte) (*terms, error) {
+func newTerms(cfg Common, set params.Set, keys mhe.KeyPlan, plan [32]byte, policy policy, beacon [32]byte) (*terms, error) {
 	tree, err := protocols.NewTree(cfg.Parties, cfg.Fanout)
 	if err != nil {
 		return nil, err
 	}
-	t := &terms{cfg: cfg, tree: tree, plan: plan, policy: policy}
-	h := plan.Hash()
-	t.context = h[:]
-	b := append([]byte("nereid/study/v1"), h[:]...)
+	t := &terms{cfg: cfg, tree: tree, set: set, keyPlan: keys, context: plan[:], policy: policy}
+	b := append([]byte("nereid/study/v1"), plan[:]...)
 	b = append(b, beacon[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Parties))
 	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Fanout))

@@ -27,8 +27,27 @@ func (t timed) Outer(d packing.Dot, e, x mhe.Tensor, logScale int) (mhe.Tensor, 
 	return t.run(func() (mhe.Tensor, error) { return t.ev.Outer(d, e, x, logScale) })
 }
 
-func (t timed) Polynomial(coeffs []float64, x mhe.Tensor) (mhe.Tensor, error) {
-	return t.run(func() (mhe.Tensor, error) { return t.ev.Polynomial(coeffs, x) })
+func (t timed) Product(p packing.Product, x, y []*mhe.Operand) (out []mhe.Tensor, err error) {
+	err = t.p.compute(phaseMap, func() error { out, err = t.ev.Product(p, x, y); return err })
+	return out, err
+}
+
+func (t timed) ProductData(p packing.Product, x []*mhe.Operand, y *mhe.Data) (out []mhe.Tensor, err error) {
+	err = t.p.compute(phaseMap, func() error { out, err = t.ev.ProductData(p, x, y); return err })
+	return out, err
+}
+
+func (t timed) Mul(x, y mhe.Tensor) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.Mul(x, y) })
+}
+
+func (t timed) Polynomials(x mhe.Tensor, coeffs ...[]float64) (out []mhe.Tensor, err error) {
+	err = t.p.compute(phaseMap, func() error { out, err = t.ev.Polynomials(x, coeffs...); return err })
+	return out, err
+}
+
+func (t timed) Add(x, y mhe.Tensor) (mhe.Tensor, error) {
+	return t.run(func() (mhe.Tensor, error) { return t.ev.Add(x, y) })
 }
 
 func (t timed) Sub(x, y mhe.Tensor) (mhe.Tensor, error) {

@@ -28,18 +28,19 @@ func main() {
 		all = append(all, p)
 	}
 
-	// Key generation is two sums of shares, with random polynomials that are
-	// public. Both rounds use the same ephemeral secret.
-	var plan mhe.KeyPlan // no rotations
-	common := streams(point("keys").Common(study))
-	sum1 := sum(plan.Shape1(set), all, func(p party) (mhe.Share, error) {
-		return plan.Round1(p.secret, common, p.private("keys", nil), p.private("keys", nil)("ephemeral"))
-	})
-	input := must(plan.Shape1(set).Encode(sum1))
-	sum2 := sum(plan.Shape2(set), all, func(p party) (mhe.Share, error) {
-		return plan.Round2(p.secret, sum1, p.private("keys round 2", input), p.private("keys", nil)("ephemeral"))
-	})
-	keys := must(plan.Finish(set, common, sum1, sum2))
+	// Key generation is a sum of shares for every part of a plan, with random
+	// polynomials that are public. Without keys that rotate or multiply there is
+	// one part.
+	var plan mhe.KeyPlan
+	builder := must(mhe.NewKeyBuilder(set, plan))
+	for _, part := range plan.Parts(set, 64<<20) {
+		common := streams(point(part.Name()).Common(study))
+		total := sum(part.Shape(), all, func(p party) (mhe.Share, error) {
+			return part.Share(p.secret, common, p.private(part.Name(), nil), nil, nil)
+		})
+		builder = must(builder.Add(part, common, total))
+	}
+	keys := must(builder.Finish())
 	// Anybody who has the public key encrypts: here one period of eight slots.
 	enc, scale := mhe.NewEncoder(set), mhe.Power(set.LogScale())
 	values := []float64{3, 1, 4, 1, 5, 9, 2, 6}

@@ -53,19 +53,16 @@ func main() {
 // keygen returns the parties' secrets and the collective encryption key. See
 // examples/keygen.
 func keygen(set params.Set) ([]mhe.SecretKey, *mhe.EncryptionKey) {
-	var plan mhe.KeyPlan
+	var plan mhe.KeyPlan // no keys that rotate or multiply: one part
+	part, common := plan.Parts(set, 0)[0], fresh()
 	var secrets []mhe.SecretKey
-	var ephemeral []mhe.Source
-	common := fresh()
-	sum1, sum2 := plan.Shape1(set).New(), plan.Shape2(set).New()
+	sum := part.Shape().New()
 	for i := range set.Parties() {
-		secrets, ephemeral = append(secrets, must(mhe.NewSecretKey(set, rand.Reader))), append(ephemeral, fresh())
-		sum1 = must(plan.Shape1(set).Add(sum1, must(plan.Round1(secrets[i], common, fresh(), ephemeral[i]("")))))
+		secrets = append(secrets, must(mhe.NewSecretKey(set, rand.Reader)))
+		sum = must(part.Shape().Add(sum, must(part.Share(secrets[i], common, fresh(), nil, nil))))
 	}
-	for i, sk := range secrets {
-		sum2 = must(plan.Shape2(set).Add(sum2, must(plan.Round2(sk, sum1, fresh(), ephemeral[i]("")))))
-	}
-	return secrets, must(plan.Finish(set, common, sum1, sum2)).Encryption()
+	builder := must(must(mhe.NewKeyBuilder(set, plan)).Add(part, common, sum))
+	return secrets, must(builder.Finish()).Encryption()
 }
 
 // open decrypts a ciphertext with everybody's share.

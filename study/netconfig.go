@@ -1,0 +1,128 @@
+package study
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/nn"
+)
+
+// NetworkConfig describes a study that trains a network. Fields with a stated
+// default may be zero.
+type NetworkConfig struct {
+	Common
+
+	Hidden     []nn.Hidden
+	Outputs    int // 1 for two classes or a regression, else one for each class
+	Regression bool
+	Loss       nn.NetworkLoss
+	Optimiser  nn.Optimiser
+	Steps      int
+	Batch      int     // rows per party and step; 0 for all that fit, or that the smallest party has
+	Gain       float64 // of the initial weights; 0 for 1
+	MaxTarget  float64 // declared bound of |target|; 0 for 1
+
+	// Unit, if not 0, divides centred features by it instead of by their standard
+	// deviations: for features of one kind, such as pixels.
+	Unit float64
+
+	Layout nn.Layout
+	LogN   int // of the toy ring of Insecure; 0 for 12
+
+	Predict int // rows of the test table that are predicted under encryption
+
+	// Checkpoint, if not empty, is a file to which the state is written after
+	// every step, and from which a run that was stopped goes on.
+	Checkpoint string
+}
+
+func (c NetworkConfig) withDefaults() NetworkConfig {
+	c.Common = c.Common.withDefaults()
+	if c.MaxTarget == 0 {
+		c.MaxTarget = 1
+	}
+	if c.LogN == 0 {
+		c.LogN = 12
+	}
+	return c
+}
+
+func (c NetworkConfig) check() error {
+	var v violations
+	c.Common.check(&v)
+	v.must(c.Outputs >= 1, "%d outputs: want 1 for two classes or a regression, or one for each class", c.Outputs)
+	v.must(!c.Regression || c.Outputs == 1, "a regression with %d outputs: want 1", c.Outputs)
+	v.must(c.Steps >= 1, "%d steps: want at least 1", c.Steps)
+	v.must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
+	v.must(c.MaxTarget > 0 && finite(c.MaxTarget), "targets bounded by %g: want a positive number", c.MaxTarget)
+	v.must(c.Unit >= 0 && finite(c.Unit), "features divided by %g: want a positive number", c.Unit)
+	v.must(c.Predict >= 0, "%d rows to predict", c.Predict)
+	return errors.Join(v...)
+}
+
+// network describes the model for tables of the parties.
+func (c NetworkConfig) network(tables []dataset.Table) (nn.Network, error) {
+	n := nn.Network{
+		Features: tables[0].Dim(), Hidden: c.Hidden, Outputs: c.Outputs, Loss: c.Loss,
+		Optimiser: c.Optimiser, Steps: c.Steps, Parties: c.Parties, Seed: c.Seed, Gain: c.Gain,
+		MaxFeature: math.Max(c.Clip, 1), MaxTarget: c.MaxTarget,
+	}
+	least := tables[0].Rows()
+	for _, t := range tables {
+		least = min(least, t.Rows())
+	}
+	if c.Batch > least {
+		smallest := slices.IndexFunc(tables, func(t dataset.Table) bool { return t.Rows() == least })
+		return n, fmt.Errorf("%w: a batch of %d rows, party %d has %d: lower the batch to %d", ErrConfig, c.Batch, smallest, least, least)
+	}
+	if n.Batch = c.Batch; n.Batch == 0 {
+		logN := 14
+		if c.Insecure {
+			logN = c.LogN
+		}
+		most, err := nn.MaxNetworkBatch(n, 1<<logN, c.Layout)
+		if err != nil {
+			return n, err
+		}
+		n.Batch = min(most, least)
+	}
+	return n, nil
+}
+
+// plan fits parameters.
+func (c NetworkConfig) plan(n nn.Network) (*nn.NetworkPlan, error) {
+	if c.Insecure {
+		return nn.FitNetworkInsecure(n, c.Layout, c.LogN)
+	}
+	return nn.FitNetwork(n, c.Layout, c.Quantum)
+}
+
+// scaler returns the preprocessing that moments of all rows give.
+func (c NetworkConfig) scaler(m dataset.Moments) (dataset.Scaler, error) {
+	if c.Unit > 0 {
+		return m.Centre(c.Unit, c.Clip)
+	}
+	return m.Scaler(c.Clip)
+}
+
+// targets returns the targets of a table by row and output.
+func (c NetworkConfig) targets(n nn.Network, t dataset.Table) ([][]float64, error) {
+	out := make([][]float64, t.Rows())
+	for i, y := range t.Y {
+		if c.Regression {
+			out[i] = []float64{y}
+			continue
+		}
+		if y != math.Trunc(y) {
+			return nil, fmt.Errorf("%w: row %d has label %g: classes are whole numbers from 0", ErrConfig, i, y)
+		}
+		var err error
+		if out[i], err = n.Targets(int(y)); err != nil {
+			return nil, fmt.Errorf("%w: row %d has a label outside the declared classes: %w", ErrConfig, i, err)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,209 @@
+package study
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/nn"
+)
+
+// A NetworkReport is the outcome of a study of a network. Its JSON form is a
+// contract.
+type NetworkReport struct {
+	Parties    int   `json:"parties"`
+	Fanout     int   `json:"fanout"`
+	Layers     []int `json:"layers"` // features, units of every layer
+	Train      int   `json:"train"`
+	Test       int   `json:"test"`
+	Iterations int   `json:"iterations"`
+	Batch      int   `json:"batch_party"`
+	Refreshes  int   `json:"refreshes_iteration"` // of a party's own tensors; every one needs all parties
+	Parts      int   `json:"update_parts_iteration"`
+
+	Accuracy *Accuracy `json:"accuracy,omitempty"`
+	RMSE     *Accuracy `json:"rmse,omitempty"`
+
+	MaxWeightDiff     float64        `json:"max_weight_diff"`
+	MaxWeightDiffStep []float64      `json:"max_weight_diff_step"` // by step
+	Verification      NetVerify      `json:"verification"`
+	Seconds           NetworkSeconds `json:"seconds"`
+	Bytes             Bytes          `json:"bytes"`
+	Crypto            NetworkCrypto  `json:"crypto"`
+	Openings          []Opened       `json:"openings"`
+}
+
+// NetVerify holds the comparison of opened weights with the clear twin.
+type NetVerify struct {
+	Note          string             `json:"note"`
+	WeightErrPlan float64            `json:"weight_error_plan"`
+	WeightErr     float64            `json:"weight_error"` // root mean square
+	MaxPoint      map[string]float64 `json:"max_at_refresh"`
+	MaxWeight     float64            `json:"max_weight"`
+}
+
+// NetworkCrypto are the parameters that matter for security, and the keys.
+type NetworkCrypto struct {
+	Crypto
+	ProductKeys int   `json:"product_keys"`
+	KeyBytes    int64 `json:"key_bytes"`
+}
+
+// NetworkSeconds are times of compute, and of the modelled network.
+type NetworkSeconds struct {
+	Setup              float64            `json:"setup"`
+	IterationParty     float64            `json:"iteration_party"` // median over steps and parties: compute on one core
+	IterationPhase     map[string]float64 `json:"iteration_party_phase"`
+	IterationCPU       float64            `json:"iteration_party_cpu"` // processor time of the process by step and party, everything included
+	IterationNetwork   float64            `json:"iteration_network_model"`
+	IterationWallModel float64            `json:"iteration_wall_model"` // median
+	TrainingWallModel  float64            `json:"training_wall_model"`
+	Total              float64            `json:"total"` // wall time in this process
+}
+
+// A netLap is one party's compute in one step, by phase.
+type netLap struct{ local, refresh, combine, reduce time.Duration }
+
+func (l netLap) total() time.Duration { return l.local + l.refresh + l.combine + l.reduce }
+
+// report compares the encrypted run with the clear ones.
+func (s *NetworkSimulation) report() (NetworkReport, error) {
+	n := s.net.Net
+	r := NetworkReport{
+		Parties: n.Parties, Fanout: s.cfg.Fanout, Layers: []int{n.Features}, Test: s.testing.Rows(),
+		Iterations: n.Steps, Batch: n.Batch, Parts: len(s.net.Parts), Openings: s.openings,
+		MaxWeightDiff: slices.Max(s.diffs), MaxWeightDiffStep: s.diffs,
+	}
+	for _, h := range n.Hidden {
+		r.Layers = append(r.Layers, h.Units)
+	}
+	r.Layers = append(r.Layers, n.Outputs)
+	for _, t := range s.tables {
+		r.Train += t.Rows()
+	}
+	for _, p := range s.net.Points {
+		if !p.Skipped {
+			r.Refreshes++
+		}
+	}
+	keys := s.parties[0].keys
+	r.Crypto = NetworkCrypto{cryptoOf(s.set, keys.GaloisKeys(), s.cfg.Flooding), keys.ProductKeys(), int64(keys.Bytes())}
+	s.score(&r)
+	s.verify(&r)
+	s.times(&r)
+	return r, nil
+}
+
+// score fills in accuracies on the test rows.
+func (s *NetworkSimulation) score(r *NetworkReport) {
+	n := s.net.Net
+	score := func(w []nn.Affine, exact bool) float64 {
+		right, square := 0.0, 0.0
+		for i, row := range s.query {
+			z := n.Output(w, row, exact)
+			if n.Class(z) == int(s.testing.Y[i]) {
+				right++
+			}
+			square += (z[0] - s.testing.Y[i]) * (z[0] - s.testing.Y[i])
+		}
+		if s.config.Regression {
+			return square / float64(len(s.query))
+		}
+		return right / float64(len(s.query))
+	}
+	last := s.twin[len(s.twin)-1]
+	a := &Accuracy{Encrypted: score(s.trained, false), ClearTwin: score(last, false), Exact: score(nn.TrainExact(n, true, s.local...), true)}
+	local := make([]float64, len(s.local))
+	for i, d := range s.local {
+		local[i] = score(nn.TrainExact(n, true, d), true)
+		a.LocalOnly += local[i] / float64(len(local))
+	}
+	if r.Accuracy = a; s.config.Regression {
+		r.Accuracy, r.RMSE = nil, a
+	}
+}
+
+func (s *NetworkSimulation) verify(r *NetworkReport) {
+	last := s.twin[len(s.twin)-1]
+	var got, want []float64
+	for l := range last {
+		got, want = append(got, s.trained[l].B...), append(want, last[l].B...)
+		for k := range last[l].W {
+			got, want = append(got, s.trained[l].W[k]...), append(want, last[l].W[k]...)
+		}
+	}
+	r.Verification = NetVerify{
+		Note:          "a simulation holds all shares and opens the weights to check and score them; separate parties cannot",
+		WeightErrPlan: s.net.WeightErr, WeightErr: rmse(got, want), MaxWeight: s.watch.MaxWeight, MaxPoint: map[string]float64{},
+	}
+	for i, p := range s.net.Points {
+		r.Verification.MaxPoint[p.Name] = s.watch.Points[i]
+	}
+}
+
+// times fills in seconds and bytes.
+func (s *NetworkSimulation) times(r *NetworkReport) {
+	network := s.networkModel()
+	var parties, walls []time.Duration
+	phase := map[string][]time.Duration{}
+	for _, laps := range s.laps {
+		var slowest netLap
+		for _, l := range laps {
+			parties = append(parties, l.total())
+			for k, d := range map[string]time.Duration{phaseMap: l.local, phaseRefresh: l.refresh, phaseCombine: l.combine, phaseReduce: l.reduce} {
+				phase[k] = append(phase[k], d)
+			}
+			slowest.local = max(slowest.local, l.local)
+			slowest.refresh = max(slowest.refresh, l.refresh)
+			slowest.combine = max(slowest.combine, l.combine)
+			slowest.reduce = max(slowest.reduce, l.reduce)
+		}
+		walls = append(walls, slowest.total()+network)
+	}
+	r.Seconds = NetworkSeconds{
+		Setup: s.setup.Seconds(), IterationParty: median(parties).Seconds(), IterationPhase: map[string]float64{},
+		IterationCPU:     s.cpu.Seconds() / float64(len(s.laps)*len(s.parties)),
+		IterationNetwork: network.Seconds(), IterationWallModel: median(walls).Seconds(),
+		TrainingWallModel: median(walls).Seconds() * float64(len(walls)), Total: time.Since(s.started).Seconds(),
+	}
+	for k, d := range phase {
+		r.Seconds.IterationPhase[k] = median(d).Seconds()
+	}
+	r.Bytes = Bytes{PartyPhase: map[string]int64{}}
+	for _, p := range s.parties {
+		for k, b := range p.sent {
+			r.Bytes.PartyPhase[k] = max(r.Bytes.PartyPhase[k], b)
+		}
+		r.Bytes.SetupParty = max(r.Bytes.SetupParty, p.sent[phaseSetup])
+		r.Bytes.IterationParty = max(r.Bytes.IterationParty, (p.sent[phaseRefresh]+p.sent[phaseCombine]+p.sent[phaseReduce])/int64(len(s.laps)))
+	}
+}
+
+// networkModel returns the modelled time that a step spends in the network: per
+// leg of a round one latency for each level of the owners' trees, and the bytes
+// that the busiest party sends or receives. Rounds of all owners run at once, so
+// that every party is root of one tree and inner party or leaf of the others.
+func (s *NetworkSimulation) networkModel() time.Duration {
+	others := s.cfg.Parties - 1
+	leg := func(bytes int) float64 {
+		return float64(s.tree.Depth())*s.cfg.Link.Latency/1e3 + 8*float64(others*bytes)/(s.cfg.Link.Mbit*1e6)
+	}
+	var seconds float64
+	for _, p := range s.net.Points {
+		if !p.Skipped {
+			in, out := mhe.Basis(s.set, p.In).EncodedSize(), mhe.Basis(s.set, p.Out).EncodedSize()
+			seconds += leg(in) + leg(in+out)
+		}
+	}
+	// an aggregated refresh: the busiest owner's part on every leg
+	owned := make([]int, s.cfg.Parties) // bytes in, and of the results, by owner
+	results := make([]int, s.cfg.Parties)
+	for _, part := range s.net.Parts {
+		q := s.net.Parameters[part.Parameter]
+		owned[part.Owner] += (part.Hi - part.Lo) * mhe.Basis(s.set, s.set.MaskLevel()).EncodedSize()
+		results[part.Owner] += (part.Hi - part.Lo) * mhe.Basis(s.set, q.Level).EncodedSize()
+	}
+	in, out := slices.Max(owned), slices.Max(results)
+	seconds += leg(in) + leg(in) + leg(in+out) + leg(out)
+	return time.Duration(seconds * float64(time.Second))
+}

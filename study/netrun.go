@@ -1,0 +1,359 @@
+package study
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/protocols"
+)
+
+// RunNetwork runs a study that trains a network on the rows of train, divided
+// among the parties, and checks it against its clear twin on the rows of test. If
+// test has no rows, a part of train is kept back for it. progress and log are as in
+// [Run], and so are errors.
+//
+// The clear twin runs before any key is made: a network whose values leave what
+// its activations and masks are made for is refused with the reason.
+func RunNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Table, log *slog.Logger, progress func(Progress)) (NetworkReport, error) {
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s, err := PrepareNetwork(cfg, train, test)
+	if err != nil {
+		return NetworkReport{}, err
+	}
+	s.progress, s.started = progress, time.Now()
+	if err := s.runTwin(ctx); err != nil {
+		return NetworkReport{}, err
+	}
+	if err := s.makeParties(log); err != nil {
+		return NetworkReport{}, err
+	}
+	if err := s.setUp(ctx); err != nil {
+		return NetworkReport{}, err
+	}
+	if err := s.train(ctx); err != nil {
+		return NetworkReport{}, err
+	}
+	return s.report()
+}
+
+// A NetworkSimulation is a study of a network with all its parties.
+type NetworkSimulation struct {
+	*terms
+	config   NetworkConfig
+	net      *nn.NetworkPlan
+	parties  []*netParty
+	tables   []dataset.Table // rows of each party, as they are in its file
+	testing  dataset.Table
+	local    []nn.NetworkData // rows of each party, scaled
+	query    [][]float64      // rows of the test table, scaled
+	progress func(Progress)
+	started  time.Time
+
+	scaler   dataset.Scaler
+	twin     [][]nn.Affine // after each step
+	watch    nn.Watch
+	setup    time.Duration
+	laps     [][]netLap // by step, by party
+	cpu      time.Duration
+	diffs    []float64 // largest difference of a weight from the twin, by step
+	state    nn.State
+	trained  []nn.Affine
+	openings []Opened
+}
+
+// PrepareNetwork divides the data and plans. It makes no keys.
+func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimulation, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	var err error
+	if test.Rows() == 0 {
+		if train, test, err = dataset.Split(train, cfg.TestFraction, cfg.Seed); err != nil {
+			return nil, err
+		}
+	}
+	tables, err := dataset.Divide(train, cfg.Parties, cfg.Partition, cfg.Seed)
+	if err != nil {
+		return nil, err
+	}
+	net, err := cfg.network(tables)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := cfg.plan(net)
+	if err != nil {
+		return nil, err
+	}
+	var beacon [32]byte
+	_, _ = rand.Read(beacon[:])
+	t, err := newTerms(cfg.Common, plan.Set, plan.Keys, plan.Hash(), policy{querier: querierName}, beacon)
+	if err != nil {
+		return nil, err
+	}
+	s := &NetworkSimulation{terms: t, config: cfg, net: plan, tables: tables, testing: test, progress: func(Progress) {}}
+	scaler, err := cfg.scaler(train.Moments())
+	if err != nil {
+		return nil, err
+	}
+	return s, s.scale(scaler)
+}
+
+// Plan returns the plan.
+func (s *NetworkSimulation) Plan() *nn.NetworkPlan { return s.net }
+
+// scale makes training data and queries of the tables.
+func (s *NetworkSimulation) scale(scaler dataset.Scaler) error {
+	s.scaler, s.local = scaler, nil
+	for i, t := range s.tables {
+		if err := scaler.Check(t); err != nil {
+			return err
+		}
+		y, err := s.config.targets(s.net.Net, t)
+		if err != nil {
+			return fmt.Errorf("party %d: %w", i, err)
+		}
+		sampler, err := nn.NewSampler(t.Rows(), s.net.Net.Batch, s.cfg.Seed, i)
+		if err != nil {
+			return err
+		}
+		s.local = append(s.local, nn.NetworkData{X: scaler.Apply(t).X, Y: y, Sampler: sampler})
+	}
+	if _, err := s.config.targets(s.net.Net, s.testing); err != nil {
+		return fmt.Errorf("test rows: %w", err)
+	}
+	s.query = scaler.Apply(s.testing).X
+	return nil
+}
+
+// runTwin trains the clear twin and keeps its weights after every step.
+func (s *NetworkSimulation) runTwin(ctx context.Context) error {
+	twin, err := nn.NewNetworkTwin(s.net, s.local)
+	if err != nil {
+		return err
+	}
+	s.twin = nil
+	start := time.Now()
+	for k := range s.net.Net.Steps {
+		if err := twin.Step(ctx, s.cfg.Cores); err != nil {
+			return err
+		}
+		s.twin = append(s.twin, twin.Weights())
+		s.progress(Progress{"clear twin", k + 1, s.net.Net.Steps, time.Since(start)})
+	}
+	s.watch = twin.Watch()
+	return nil
+}
+
+// makeParties gives every party its secrets and its place.
+func (s *NetworkSimulation) makeParties(log *slog.Logger) error {
+	enc := mhe.NewEncoder(s.set)
+	refreshes := newRefreshCache(enc, s.net)
+	hub := newHub(s.cfg.Parties, s.maxMessage())
+	cores, made := make(chan struct{}, s.cfg.Cores), newKeyCache()
+	for _, id := range s.tree.Members() {
+		p := &party{
+			terms: s.terms, id: id, seed: protocols.GenerateSeed(), journal: protocols.NewMemoryJournal(),
+			log: log.With("party", id), enc: enc, hub: hub, cores: cores, made: made,
+			spent: map[string]time.Duration{}, sent: map[string]int64{},
+		}
+		secret := protocols.Label{Point: s.point("secret", 0, "")}.Private(p.seed)
+		var err error
+		if p.sk, err = mhe.NewSecretKey(s.set, secret); err != nil {
+			return err
+		}
+		s.parties = append(s.parties, &netParty{p, s.net, refreshes})
+	}
+	return nil
+}
+
+// all runs f for every party at once.
+func (s *NetworkSimulation) all(ctx context.Context, f func(ctx context.Context, p *netParty) error) error {
+	return together(ctx, len(s.parties), func(ctx context.Context, i int) error { return f(ctx, s.parties[i]) })
+}
+
+// setUp is phase PREPARE at all parties.
+func (s *NetworkSimulation) setUp(ctx context.Context) error {
+	start := time.Now()
+	s.progress(Progress{Phase: "setup", Steps: 1})
+	moments := make([]dataset.Moments, len(s.parties))
+	err := s.all(ctx, func(ctx context.Context, p *netParty) (err error) {
+		if err := p.generateKeys(ctx); err != nil {
+			return err
+		}
+		moments[p.id], err = p.moments(ctx, s.tables[p.id], s.config.Unit == 0)
+		p.forget()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	ev := mhe.NewCKKS(s.parties[0].keys, 1) // safe for concurrent use; equal keys
+	for _, p := range s.parties {
+		p.ev = ev
+	}
+	what, values := "number of rows and means of the features over all parties", s.tables[0].Dim()+1
+	if s.config.Unit == 0 {
+		what, values = "number of rows, and means and squares of the features over all parties", 2*s.tables[0].Dim()+1
+	}
+	s.openings = append(s.openings, Opened{what, "all parties", values, s.cfg.Flooding})
+	scaler, err := s.config.scaler(moments[0])
+	if err != nil {
+		return err
+	}
+	same := closeTo(scaler, s.scaler)
+	if err := s.scale(scaler); err != nil {
+		return err
+	}
+	if !same { // the twin has seen other data
+		if err := s.runTwin(ctx); err != nil {
+			return err
+		}
+	}
+	s.setup = time.Since(start)
+	s.progress(Progress{"setup", 1, 1, s.setup})
+	return nil
+}
+
+// closeTo reports whether two scalers differ by rounding only.
+func closeTo(a, b dataset.Scaler) bool {
+	for j := range a.Mean {
+		if math.Abs(a.Mean[j]-b.Mean[j]) > 1e-10*b.Std[j] || math.Abs(a.Std[j]-b.Std[j]) > 1e-10*b.Std[j] {
+			return false
+		}
+	}
+	return true
+}
+
+// train runs all steps at all parties, step by step: parties wait for each other
+// anyway.
+func (s *NetworkSimulation) train(ctx context.Context) error {
+	steps := s.net.Net.Steps
+	states := make([]nn.State, len(s.parties))
+	for i, p := range s.parties {
+		var err error
+		if i == 0 {
+			states[0], err = s.net.Initial(p.enc)
+		} else {
+			states[i] = states[0] // public, and tensors are immutable
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.progress(Progress{Phase: "train", Steps: steps})
+	start, cpu := time.Now(), processTime()
+	for k := range steps {
+		s.laps = append(s.laps, make([]netLap, len(s.parties)))
+		err := s.all(ctx, func(ctx context.Context, p *netParty) error {
+			lap, err := s.step(ctx, p, k, &states[p.id])
+			s.laps[k][p.id] = lap
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("study: step %d: %w", k+1, err)
+		}
+		if err := s.compareStep(k, states[0]); err != nil {
+			return err
+		}
+		for _, p := range s.parties {
+			p.forget()
+		}
+		s.progress(Progress{"train", k + 1, steps, time.Since(start)})
+	}
+	s.cpu = processTime() - cpu
+	s.state = states[0]
+	return nil
+}
+
+// step is one step of one party.
+func (s *NetworkSimulation) step(ctx context.Context, p *netParty, k int, st *nn.State) (netLap, error) {
+	before := p.snapshot()
+	var b nn.NetworkBatch
+	err := p.compute(phaseMap, func() (err error) {
+		x, y := s.local[p.id].Batch(k)
+		b, err = s.net.NetworkBatch(x, y)
+		return err
+	})
+	if err != nil {
+		return netLap{}, err
+	}
+	t := nn.NetworkTrainer{Plan: s.net, Eval: timed{p.ev, p.party}, Refresh: p, Update: p}
+	next, err := t.Step(ctx, k, *st, b)
+	if err != nil {
+		return netLap{}, err
+	}
+	*st = next
+	now := p.snapshot()
+	return netLap{
+		local: now[phaseMap] - before[phaseMap], refresh: now[phaseRefresh] - before[phaseRefresh],
+		combine: now[phaseCombine] - before[phaseCombine], reduce: now[phaseReduce] - before[phaseReduce],
+	}, nil
+}
+
+// compareStep opens the weights with all secrets, which only a simulation holds,
+// and holds them against the twin.
+func (s *NetworkSimulation) compareStep(k int, st nn.State) error {
+	w, err := s.reveal(st)
+	if err != nil {
+		return err
+	}
+	s.trained = w
+	s.diffs = append(s.diffs, maxModelDiff(w, s.twin[k]))
+	return nil
+}
+
+func (s *NetworkSimulation) reveal(st nn.State) ([]nn.Affine, error) {
+	var secrets []mhe.SecretKey
+	for _, p := range s.parties {
+		secrets = append(secrets, p.sk)
+	}
+	slots := make([][][]float64, len(st.W))
+	for i, cts := range st.W {
+		for _, c := range cts {
+			v, err := mhe.Reveal(s.parties[0].enc, c, secrets...)
+			if err != nil {
+				return nil, fmt.Errorf("study: verification: %w", err)
+			}
+			slots[i] = append(slots[i], v)
+		}
+	}
+	return s.net.Read(slots), nil
+}
+
+func maxModelDiff(a, b []nn.Affine) float64 {
+	d := 0.0
+	for l := range a {
+		d = math.Max(d, maxDiff(a[l].B, b[l].B))
+		for k := range a[l].W {
+			d = math.Max(d, maxDiff(a[l].W[k], b[l].W[k]))
+		}
+	}
+	return d
+}
+
+// forget drops the shares of rounds that every party has closed, two steps ago at
+// the latest. Their bindings stay.
+func (p *netParty) forget() {
+	p.mu.Lock()
+	used := p.used
+	p.used = nil
+	p.mu.Unlock()
+	if j, ok := p.journal.(*protocols.MemoryJournal); ok {
+		for _, l := range used {
+			_ = j.Forget(l) // cannot fail: the label is one that was recorded
+		}
+	}
+}
