@@ -84,7 +84,21 @@ func NewEncrypted(c0, c1 rns.Poly, scale *big.Float) Tensor {
 	return Tensor{level: len(c0) - 1, scale: scale, ct: &ciphertext{[2]rns.Poly{c0, c1}}}
 }
 
-// NewClear returns the tensor that stands for an encryption of values in the
+// At returns t at a scale that differs from its own by rounding only, below 2^-64
+// of it: what reaches the same scale along two ways can be added.
+func At(t Tensor, scale *big.Float) (Tensor, error) {
+	if t.plain || t.scale == nil {
+		return Tensor{}, fmt.Errorf("%w: a tensor without a scale", ErrShape)
+	}
+	d := scaleQuo(t.scale, scale)
+	if d.Sub(d, new(big.Float).SetInt64(1)); d.Sign() != 0 && d.MantExp(nil) > -64 {
+		return Tensor{}, fmt.Errorf("%w: a tensor at scale 2^%.9f taken for one at 2^%.9f", ErrShape, t.LogScale(), log2(scale))
+	}
+	t.scale = scale
+	return t, nil
+}
+
+// ClearTensor returns the tensor that stands for an encryption of values in the
 // Clear backend.
 func ClearTensor(values []float64, level int, scale *big.Float) Tensor {
 	return Tensor{level: level, scale: scale, values: values}

@@ -21,6 +21,9 @@ type Layout struct {
 	// NoRefresh names the points at which nothing is refreshed: the tensor keeps
 	// what levels it has, and the chain of primes is longer.
 	NoRefresh []bool
+
+	// Predict plans predictions for encrypted rows too. They need more keys.
+	Predict bool
 }
 
 // A RefreshPoint is a place in a training step at which every party has a tensor
@@ -74,7 +77,11 @@ type NetworkPlan struct {
 	Count      mhe.Counts // operations of one party in one step
 	WeightErr  float64    // expected error of a weight after all steps, the largest of the parameters
 
-	layers []layerPlan
+	Query *QueryPlan // nil without predictions
+
+	layers  []layerPlan
+	zTraced *big.Float // scale of the first layer's outputs
+	zLast   *big.Float // scale of the network's outputs
 }
 
 // A layerPlan is a layer's layout and levels.
@@ -231,6 +238,9 @@ func CompileNetwork(set params.Set, n Network, l Layout) (*NetworkPlan, error) {
 	l = l.withDefaults(n, g)
 	if want := 2*n.layers() - 1; len(l.NoRefresh) != want {
 		return nil, fmt.Errorf("%w: a layout for %d points of refresh, the network has %d", ErrModel, len(l.NoRefresh), want)
+	}
+	if l.Predict && (l.NoRefresh[n.forwardPoint(0)] || l.NoRefresh[n.forwardPoint(n.layers()-1)]) {
+		return nil, fmt.Errorf("%w: predictions need refreshes after the first and the last layer", ErrModel)
 	}
 	p := &NetworkPlan{Set: set, Net: n, Layout: l, Grid: g}
 	if err := p.lay(); err != nil {

@@ -89,6 +89,9 @@ type pass struct {
 	// added to: the trace chooses the scale by it.
 	weights func(param int, x mhe.Tensor) []mhe.Tensor
 
+	// first replaces the first layer's product, for rows that are encrypted.
+	first func() (mhe.Tensor, error)
+
 	a, slope []mhe.Tensor     // by layer: activations and derivatives
 	w        [][]*mhe.Operand // by layer
 	in       []*mhe.Operand   // by layer: inputs of inner layers
@@ -168,6 +171,9 @@ func (s *pass) forward(l int, b NetworkBatch) error {
 // product returns z of layer l before its refresh, with its biases.
 func (s *pass) product(l int, b NetworkBatch) (mhe.Tensor, error) {
 	y := s.p.layers[l]
+	if l == 0 && s.first != nil {
+		return s.first()
+	}
 	if l == 0 {
 		s.w[0] = mhe.Operands(s.weights(y.weights, mhe.Tensor{})...)
 		return first(s.ev.ProductData(y.input.Forward, s.w[0], b.x))

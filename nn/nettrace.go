@@ -29,6 +29,9 @@ func (p *NetworkPlan) trace() error {
 		return err
 	}
 	p.Keys = tr.Keys()
+	if p.Layout.Predict {
+		return p.planQuery(tr, ev, t.enc)
+	}
 	return nil
 }
 
@@ -91,6 +94,12 @@ func (t *tracing) refresh(point int, x mhe.Tensor) (mhe.Tensor, error) {
 	p := t.p
 	r := &p.Points[point]
 	r.In, r.Scale, r.Out = x.Level(), x.Scale(), p.outLevel(point)
+	if point == p.Net.forwardPoint(0) {
+		p.zTraced = x.Scale()
+	}
+	if point == p.Net.forwardPoint(len(p.layers)-1) {
+		p.zLast = x.Scale()
+	}
 	b, err := bootstrap.New(p.Set, t.enc, p.PointConfig(point))
 	if err != nil {
 		return x, err

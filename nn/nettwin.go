@@ -225,6 +225,9 @@ const activationSlack = 4.0
 // Watch returns the largest values so far.
 func (t *NetworkTwin) Watch() Watch { return t.watch }
 
+// State returns the model in the plan's layout.
+func (t *NetworkTwin) State() State { return t.state }
+
 // Weights returns the model.
 func (t *NetworkTwin) Weights() []Affine {
 	slots := make([][][]float64, len(t.state.W))

@@ -225,3 +225,32 @@ func TestFaceBias(t *testing.T) {
 		}
 	}
 }
+
+// A query gives what the layer gives for rows in the clear.
+func TestQuery(t *testing.T) {
+	for _, c := range []struct{ units, slots, in, out, window int }{
+		{8, 256, 20, 8, 8},
+		{8, 256, 20, 3, 4},
+		{8, 256, 5, 8, 4},
+		{16, 512, 33, 13, 16},
+		{4, 128, 9, 1, 8},
+	} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(7, 8))
+			g, err := packing.NewGrid(c.units, c.slots)
+			require.NoError(t, err)
+			l, err := packing.NewInput(g, c.in, c.out, c.window, 1)
+			require.NoError(t, err)
+			q, err := packing.NewQuery(l, c.window/2)
+			require.NoError(t, err)
+			require.NoError(t, q.Relayout.Check(l.Ciphertexts(), c.slots))
+			require.Len(t, q.Relayout, q.Weights)
+			batch := g.Batch(l.Window, q.Window())
+			w, x := randomMatrix(rng, c.out, c.in), randomMatrix(rng, batch, c.in)
+			weights := q.Relayout.Apply(l.Weights(w))
+			require.NoError(t, q.Forward.Check(len(weights), q.Blocks))
+			z := q.Forward.Apply(weights, q.Rows(x))
+			requireFace(t, l.Face(), matmul(w, transpose(x)), q.Sum.Apply(z[0]))
+		})
+	}
+}

@@ -34,6 +34,10 @@ type NetworkConfig struct {
 
 	Predict int // rows of the test table that are predicted under encryption
 
+	// MaxOutputNoise is the largest planned standard deviation of an opened output
+	// with which a study starts; 0 for a tenth of MaxTarget.
+	MaxOutputNoise float64
+
 	// Checkpoint, if not empty, is a file to which the state is written after
 	// every step, and from which a run that was stopped goes on.
 	Checkpoint string
@@ -47,6 +51,10 @@ func (c NetworkConfig) withDefaults() NetworkConfig {
 	if c.LogN == 0 {
 		c.LogN = 12
 	}
+	if c.MaxOutputNoise == 0 {
+		c.MaxOutputNoise = maxOutputNoise * c.MaxTarget
+	}
+	c.Layout.Predict = c.Predict > 0
 	return c
 }
 

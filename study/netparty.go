@@ -24,6 +24,7 @@ type netParty struct {
 	*party
 	net       *nn.NetworkPlan
 	refreshes *refreshCache
+	public    *publicRefreshes
 }
 
 var (

@@ -31,6 +31,7 @@ type NetworkReport struct {
 	Bytes             Bytes          `json:"bytes"`
 	Crypto            NetworkCrypto  `json:"crypto"`
 	Openings          []Opened       `json:"openings"`
+	Prediction        *Prediction    `json:"prediction,omitempty"`
 }
 
 // NetVerify holds the comparison of opened weights with the clear twin.
@@ -71,7 +72,7 @@ func (s *NetworkSimulation) report() (NetworkReport, error) {
 	n := s.net.Net
 	r := NetworkReport{
 		Parties: n.Parties, Fanout: s.cfg.Fanout, Layers: []int{n.Features}, Test: s.testing.Rows(),
-		Iterations: n.Steps, Batch: n.Batch, Parts: len(s.net.Parts), Openings: s.openings,
+		Iterations: n.Steps, Batch: n.Batch, Parts: len(s.net.Parts), Openings: s.openings, Prediction: s.prediction,
 		MaxWeightDiff: slices.Max(s.diffs), MaxWeightDiffStep: s.diffs,
 	}
 	for _, h := range n.Hidden {

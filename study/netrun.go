@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/dataset"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
@@ -45,6 +46,9 @@ func RunNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Tabl
 	if err := s.train(ctx); err != nil {
 		return NetworkReport{}, err
 	}
+	if err := s.predict(ctx); err != nil {
+		return NetworkReport{}, err
+	}
 	return s.report()
 }
 
@@ -61,16 +65,18 @@ type NetworkSimulation struct {
 	progress func(Progress)
 	started  time.Time
 
-	scaler   dataset.Scaler
-	twin     [][]nn.Affine // after each step
-	watch    nn.Watch
-	setup    time.Duration
-	laps     [][]netLap // by step, by party
-	cpu      time.Duration
-	diffs    []float64 // largest difference of a weight from the twin, by step
-	state    nn.State
-	trained  []nn.Affine
-	openings []Opened
+	scaler     dataset.Scaler
+	twin       [][]nn.Affine // after each step
+	watch      nn.Watch
+	setup      time.Duration
+	laps       [][]netLap // by step, by party
+	cpu        time.Duration
+	diffs      []float64 // largest difference of a weight from the twin, by step
+	state      nn.State
+	trained    []nn.Affine
+	trainMap   time.Duration // mean local compute of a party in training
+	openings   []Opened
+	prediction *Prediction
 }
 
 // PrepareNetwork divides the data and plans. It makes no keys.
@@ -99,16 +105,38 @@ func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimul
 	}
 	var beacon [32]byte
 	_, _ = rand.Read(beacon[:])
-	t, err := newTerms(cfg.Common, plan.Set, plan.Keys, plan.Hash(), policy{querier: querierName}, beacon)
+	policy := policy{querier: querierName}
+	if rows := min(cfg.Predict, test.Rows()); rows > 0 {
+		policy.rows, policy.ciphertexts = rows, (rows+plan.Query.Rows-1)/plan.Query.Rows
+	}
+	t, err := newTerms(cfg.Common, plan.Set, plan.Keys, plan.Hash(), policy, beacon)
 	if err != nil {
 		return nil, err
 	}
 	s := &NetworkSimulation{terms: t, config: cfg, net: plan, tables: tables, testing: test, progress: func(Progress) {}}
+	if err := s.checkPrecision(); err != nil {
+		return nil, err
+	}
 	scaler, err := cfg.scaler(train.Moments())
 	if err != nil {
 		return nil, err
 	}
 	return s, s.scale(scaler)
+}
+
+// checkPrecision refuses a study whose predictions would drown in flooding.
+func (s *NetworkSimulation) checkPrecision() error {
+	if s.policy.ciphertexts == 0 {
+		return nil
+	}
+	noise, err := s.netOutputNoise(s.net)
+	if err != nil {
+		return err
+	}
+	if limit := s.config.MaxOutputNoise; noise > limit {
+		return fmt.Errorf("%w: flooding of %d bits for %d ciphertexts of predictions leaves outputs with a noise of %.2g, more than %.2g: predict fewer rows, train fewer steps, or declare that so much noise will do", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, limit)
+	}
+	return nil
 }
 
 // Plan returns the plan.
@@ -161,20 +189,23 @@ func (s *NetworkSimulation) runTwin(ctx context.Context) error {
 func (s *NetworkSimulation) makeParties(log *slog.Logger) error {
 	enc := mhe.NewEncoder(s.set)
 	refreshes := newRefreshCache(enc, s.net)
+	public := &publicRefreshes{made: map[string]func() (*bootstrap.Refresh, error){}}
 	hub := newHub(s.cfg.Parties, s.maxMessage())
 	cores, made := make(chan struct{}, s.cfg.Cores), newKeyCache()
 	for _, id := range s.tree.Members() {
 		p := &party{
 			terms: s.terms, id: id, seed: protocols.GenerateSeed(), journal: protocols.NewMemoryJournal(),
 			log: log.With("party", id), enc: enc, hub: hub, cores: cores, made: made,
-			spent: map[string]time.Duration{}, sent: map[string]int64{},
+			ledger: protocols.NewLedger(map[string]int{s.policy.querier: s.policy.ciphertexts}),
+			rows:   protocols.NewLedger(map[string]int{s.policy.querier: s.policy.rows}),
+			spent:  map[string]time.Duration{}, sent: map[string]int64{},
 		}
 		secret := protocols.Label{Point: s.point("secret", 0, "")}.Private(p.seed)
 		var err error
 		if p.sk, err = mhe.NewSecretKey(s.set, secret); err != nil {
 			return err
 		}
-		s.parties = append(s.parties, &netParty{p, s.net, refreshes})
+		s.parties = append(s.parties, &netParty{p, s.net, refreshes, public})
 	}
 	return nil
 }
@@ -274,6 +305,7 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 		s.progress(Progress{"train", k + 1, steps, time.Since(start)})
 	}
 	s.cpu = processTime() - cpu
+	s.trainMap = s.spent(phaseMap)
 	s.state = states[0]
 	return nil
 }

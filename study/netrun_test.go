@@ -2,12 +2,12 @@ package study
 
 import (
 	"context"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/nereid-mhe/nereid/dataset"
-	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
 )
 
@@ -30,6 +30,7 @@ func toyNetwork(t testing.TB, parties int) (NetworkConfig, dataset.Table) {
 
 func TestRunNetwork(t *testing.T) {
 	c, table := toyNetwork(t, 3)
+	c.Predict = 30
 	r, err := RunNetwork(context.Background(), c, table, dataset.Table{}, nil, nil)
 	require.NoError(t, err)
 	require.Less(t, r.MaxWeightDiff, 1e-4)
@@ -39,5 +40,11 @@ func TestRunNetwork(t *testing.T) {
 	require.Positive(t, r.Bytes.IterationParty)
 	t.Logf("weights differ by %.2g, root mean square %.2g, planned %.2g", r.MaxWeightDiff, r.Verification.WeightErr, r.Verification.WeightErrPlan)
 	t.Logf("%+v", r.Accuracy)
-	_ = mhe.MinFlooding
+	p := r.Prediction
+	require.NotNil(t, p)
+	require.Equal(t, 30, p.Rows)
+	withinBits := math.Abs(math.Log2(p.Noise / p.NoisePlan))
+	require.Less(t, withinBits, 1.0, "noise of predictions: measured %.3g, planned %.3g", p.Noise, p.NoisePlan)
+	require.Greater(t, p.SameAsTwin, 0.9)
+	t.Logf("%+v", p)
 }

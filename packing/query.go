@@ -1,0 +1,112 @@
+package packing
+
+import "fmt"
+
+// A Query is the first layer for rows that are encrypted too. They come as skewed
+// faces, a block of features each, and the layer is that of an [Inner] for every
+// block, all added up: its weights need another layout than an [Input]'s, to which
+// Relayout takes them once, when training is over.
+type Query struct {
+	Grid
+	In, Out int
+	Size    int // features of a block, a power of two
+	Blocks  int
+	Weights int // ciphertexts of the weights, all blocks together
+
+	Forward  Product // x = weights, y = the faces of the rows
+	Sum      Map     // completes Forward
+	Relayout Mix     // from the weights of the Input, value by value
+
+	block Inner
+}
+
+// maxGroup bounds the terms of a group: an evaluator adds that many in 128 bits.
+const maxGroup = 64
+
+// NewQuery lays out the layer of in for encrypted rows. Errors wrap [ErrShape].
+func NewQuery(in Input, window int) (Query, error) {
+	size := min(in.Units, ceilPower(in.In))
+	block, err := NewInner(in.Grid, size, in.Out, min(window, in.Block), true)
+	if err != nil {
+		return Query{}, fmt.Errorf("layer for encrypted rows: %w", err)
+	}
+	q := Query{Grid: in.Grid, In: in.In, Out: in.Out, Size: size, Blocks: (in.In + size - 1) / size, Sum: block.Sum, block: block}
+	q.Weights = q.Blocks * block.Ciphertexts()
+	var groups []Group
+	for _, g := range block.Forward[0] {
+		all := Group{By: g.By}
+		for f := range q.Blocks {
+			for _, t := range g.Terms {
+				t.X += f * block.Ciphertexts()
+				t.Y = f
+				if all.Terms = append(all.Terms, t); len(all.Terms) == maxGroup {
+					groups = append(groups, all)
+					all.Terms = nil
+				}
+			}
+		}
+		if len(all.Terms) > 0 {
+			groups = append(groups, all)
+		}
+	}
+	q.Forward = Product{groups}
+	for f := range q.Blocks {
+		for i := range block.Ciphertexts() {
+			q.Relayout = append(q.Relayout, q.pieces(in, f, i))
+		}
+	}
+	return q, nil
+}
+
+// pieces returns where the slots of ciphertext i of block f come from: weight
+// (a, j) is in block a of ciphertext j/Window at every position that is j modulo
+// Window. The nearest to the right is taken, or to the left where that would leave
+// the block; slots that move alike share a mask.
+func (q Query) pieces(in Input, f, i int) []Piece {
+	index := map[[2]int]int{} // of the piece, by ciphertext and rotation
+	var out []Piece
+	for k := range q.Units {
+		for p := range q.Block {
+			a, c := q.block.index(i, k, p)
+			j := f*q.Size + c
+			if a >= q.Out || j >= q.In {
+				continue
+			}
+			by := Mod(j-p, in.Window)
+			if p+by >= q.Block {
+				by -= in.Window
+			}
+			at := [2]int{j / in.Window, by}
+			n, ok := index[at]
+			if !ok {
+				n = len(out)
+				index[at], out = n, append(out, Piece{In: at[0], By: by, Mask: make([]float64, q.Slots())})
+			}
+			out[n].Mask[k*q.Block+p] = 1
+		}
+	}
+	if out == nil { // nothing but padding
+		out = []Piece{{Mask: make([]float64, minPeriod)}}
+	}
+	return out
+}
+
+// Window returns the positions that Forward reaches across.
+func (q Query) Window() int { return q.block.Window }
+
+// Face returns the layout of a block of rows.
+func (q Query) Face() Face { return Face{q.Grid, q.Size, q.Size, true} }
+
+// Rows returns the slots of every block of the rows, of which batch fit at most.
+func (q Query) Rows(rows [][]float64) [][]float64 {
+	out := make([][]float64, q.Blocks)
+	for f := range out {
+		out[f] = q.Face().Pack(len(rows), func(j, s int) float64 {
+			if j += f * q.Size; j < q.In {
+				return rows[s][j]
+			}
+			return 0
+		})
+	}
+	return out
+}
