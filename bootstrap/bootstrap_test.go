@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,14 @@ import (
 // round runs one refresh with the shares of the given parties.
 func round(t testing.TB, w testkit.World, r *bootstrap.Refresh, in []mhe.Tensor, parties int, label string) []mhe.Tensor {
 	t.Helper()
+	out, err := finished(t, w, r, in, parties, label)
+	require.NoError(t, err)
+	return out
+}
+
+// finished is round with what its end says.
+func finished(t testing.TB, w testkit.World, r *bootstrap.Refresh, in []mhe.Tensor, parties int, label string) ([]mhe.Tensor, error) {
+	t.Helper()
 	a, err := r.Common(testkit.Source("common " + label))
 	require.NoError(t, err)
 	var c0, c1 []rns.Poly
@@ -31,9 +40,7 @@ func round(t testing.TB, w testkit.World, r *bootstrap.Refresh, in []mhe.Tensor,
 		require.NoError(t, err)
 		sum = testkit.Add(t, r.Shape(), sum, s)
 	}
-	out, err := r.Finish(c0, a, sum)
-	require.NoError(t, err)
-	return out
+	return r.Finish(c0, a, sum)
 }
 
 func blockSum(t testing.TB, set params.Set, factor float64) (packing.Map, packing.Layout) {
@@ -109,11 +116,38 @@ func TestRefreshNeedsEveryShare(t *testing.T) {
 	scale := mhe.Power(set.LogScale())
 	r, err := bootstrap.New(set, w.Encoder, bootstrap.Config{In: 2, Out: 6, Count: 1, ScaleIn: scale, ScaleOut: scale})
 	require.NoError(t, err)
-	out := round(t, w, r, []mhe.Tensor{x}, set.Parties()-1, "short")
-	got := rmsDiff(w.Open(t, out[0], set.Parties()), v)
-	// uniform modulo Q has slots of √(2N/12)·Q, at scale 2^45
-	want := set.LogModulus(6) + 0.5*math.Log2(2*float64(set.N())/12) - 45
-	require.InDelta(t, want, math.Log2(got), 2)
+	_, err = finished(t, w, r, []mhe.Tensor{x}, set.Parties()-1, "short")
+	require.ErrorIs(t, err, bootstrap.ErrOverflow)
+}
+
+// The canary sings for values that wrap around, and for nothing that fits: up to
+// the bound on messages it is silent.
+func TestRefreshSeesOverflow(t *testing.T) {
+	set := testkit.Toy(t, 3)
+	w := testkit.NewWorld(t, set, mhe.KeyPlan{})
+	scale := mhe.Power(set.LogScale())
+	for _, m := range []packing.Map{{}, {Steps: []packing.Step{{Rotations: []int{0, 1}, Mask: []float64{0.5}}}}} {
+		r, err := bootstrap.New(set, w.Encoder, bootstrap.Config{In: 2, Out: 6, Count: 1, Map: m, ScaleIn: scale, ScaleOut: scale})
+		require.NoError(t, err)
+		for _, c := range []struct {
+			bits float64 // log2 of the scaled value
+			fits bool
+		}{
+			{0, true},
+			{float64(set.LogMessage()), true},
+			{set.LogModulus(2) - 0.5, false},
+		} {
+			v := slices.Repeat([]float64{math.Exp2(c.bits - float64(set.LogScale()))}, 8)
+			x := w.Encrypt(t, v, 2)
+			_, err := finished(t, w, r, []mhe.Tensor{x}, set.Parties(), fmt.Sprint("canary", c.bits, m.Depth()))
+			if c.fits {
+				require.NoError(t, err, "2^%g", c.bits)
+			} else {
+				require.ErrorIs(t, err, bootstrap.ErrOverflow, "2^%g", c.bits)
+				require.ErrorContains(t, err, "lower the learning rate")
+			}
+		}
+	}
 }
 
 func TestRefreshRefusesWhatDoesNotFit(t *testing.T) {

@@ -55,6 +55,25 @@ func (p party) inputs(t testing.TB, seed string) []rns.Poly {
 	return c1
 }
 
+// fitting returns first polynomials with which the masked values of a share are
+// what they are in a refresh: within the range of the masks.
+func (p party) fitting(t testing.TB, share mhe.Share) []rns.Poly {
+	t.Helper()
+	b := mhe.Basis(p.set, 2)
+	c0 := make([]rns.Poly, len(p.c1))
+	for i := range c0 {
+		mask, err := rns.NewMask(testkit.Source("fitting")(fmt.Sprint(i)), p.set.N(), p.set.MaskBits())
+		require.NoError(t, err)
+		c0[i] = b.New()
+		for j, s := range b {
+			mask.Limb(s, c0[i][j])
+		}
+		b.NTT(c0[i])
+		b.Sub(c0[i], share[i])
+	}
+	return c0
+}
+
 func (p party) share(t testing.TB, label string) mhe.Share {
 	t.Helper()
 	s, err := p.r.Share(p.sk, p.c1, p.a, testkit.Source(label))
@@ -303,7 +322,7 @@ func TestWorkersChangeNothing(t *testing.T) {
 			finish := func(workers int) (mhe.Share, []mhe.Tensor) {
 				p := newParty(t, kind.m, 2, workers)
 				s := p.share(t, "label")
-				c0 = p.inputs(t, "c0")
+				c0 = p.fitting(t, s)
 				out, err := p.r.Finish(c0, p.a, s)
 				require.NoError(t, err)
 				return s, out
@@ -373,13 +392,13 @@ func TestRefreshLeavesItsArguments(t *testing.T) {
 	}
 	s := p.share(t, "label")
 	again := p.share(t, "label")
-	c0 := p.inputs(t, "c0")
+	c0 := p.fitting(t, s)
 	_, err := p.r.Finish(c0, p.a, s)
 	require.NoError(t, err)
 	require.Equal(t, c1, p.c1[0])
 	require.Equal(t, a, p.a[0])
 	require.Equal(t, again, s, "the sum of shares")
-	require.Equal(t, p.inputs(t, "c0"), c0)
+	require.Equal(t, p.fitting(t, s), c0)
 }
 
 func TestRefreshRefusesShapes(t *testing.T) {

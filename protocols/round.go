@@ -40,16 +40,22 @@ func (c Config) check() error {
 }
 
 // digest returns the digest to which the round's point is bound.
-func (c Config) digest(input []byte) [32]byte { return Digest(c.Context, input, c.HasInput) }
+func (c Config) digest(input payload) [32]byte { return digest(c.Context, input.hash, c.HasInput) }
 
 // Digest returns the digest of a round's public data: context, and input if the
-// round has an input leg. It is what the label of the round's shares holds.
+// round has an input leg. It is what the label of the round's shares holds. The
+// input, which may be megabytes, enters by its SHA-256, which its checksum needs
+// too.
 func Digest(context, input []byte, hasInput bool) [32]byte {
+	return digest(context, sha256.Sum256(input), hasInput)
+}
+
+func digest(context []byte, input [32]byte, hasInput bool) [32]byte {
 	leg := []byte{0}
 	if hasInput {
 		leg[0] = 1
 	}
-	return hashFields("nereid/input/v1", context, leg, input)
+	return hashFields("nereid/input/v2", context, leg, input[:])
 }
 
 // A Round is one party's side of a sum over the tree. It implements [Machine].
@@ -138,14 +144,14 @@ func (r *Round[S]) Start() ([]Message, error) {
 	r.started = true
 	switch {
 	case !r.cfg.HasInput:
-		r.know(r.cfg.digest(nil))
+		r.know(r.cfg.digest(newPayload(nil)))
 		return r.stop(r.contribute())
 	case r.isRoot:
 		if err := guardErr(func() error { return r.rules.Open(r.cfg.Input) }); err != nil {
 			return r.stop(nil, fmt.Errorf("own input: %w", err))
 		}
 		r.input = newPayload(r.cfg.Input)
-		r.know(r.cfg.digest(r.cfg.Input))
+		r.know(r.cfg.digest(r.input))
 		return r.stop(r.spread())
 	}
 	return nil, nil
@@ -161,7 +167,8 @@ func (r *Round[S]) Step(msg Message) ([]Message, error) {
 	case msg.From == r.cfg.Self && msg.To == r.cfg.Self:
 		return r.remind(msg)
 	}
-	if err := r.check(msg); err != nil {
+	body, err := r.check(msg)
+	if err != nil {
 		return nil, err
 	}
 	if old, ok := r.accepted[source{msg.Leg, msg.From}]; ok {
@@ -172,11 +179,11 @@ func (r *Round[S]) Step(msg Message) ([]Message, error) {
 	}
 	switch msg.Leg {
 	case LegInput:
-		return r.takeInput(msg)
+		return r.takeInput(msg, body)
 	case LegShare:
 		return r.takeShare(msg)
 	default:
-		return r.takeResult(msg)
+		return r.takeResult(msg, body)
 	}
 }
 

@@ -8,14 +8,21 @@ import (
 
 // check returns a *MessageError unless msg is undamaged and from a peer that has
 // something to say in this leg of this round. Whether it fits the input is
-// checked later.
-func (r *Round[S]) check(msg Message) error {
+// checked later. The body comes back with its hash, which is computed here once.
+func (r *Round[S]) check(msg Message) (payload, error) {
 	if len(msg.Body) > r.rules.MaxBody {
-		return r.refuse(msg, "body", fmt.Errorf("%w: %d bytes, want at most %d", ErrMalformed, len(msg.Body), r.rules.MaxBody))
+		return payload{}, r.refuse(msg, "body", fmt.Errorf("%w: %d bytes, want at most %d", ErrMalformed, len(msg.Body), r.rules.MaxBody))
 	}
-	if msg.Sum != msg.Checksum() {
-		return r.refuse(msg, "sum", fmt.Errorf("%w: checksum does not match", ErrMalformed))
+	body := newPayload(msg.Body)
+	if msg.Sum != msg.checksum(body.hash) {
+		return payload{}, r.refuse(msg, "sum", fmt.Errorf("%w: checksum does not match", ErrMalformed))
 	}
+	return body, r.expected(msg)
+}
+
+// expected returns a *MessageError unless msg is for this party in this round, from
+// a peer that has something to say in its leg.
+func (r *Round[S]) expected(msg Message) error {
 	if field := r.cfg.Point.differs(msg.Point); field != "" {
 		return r.refuse(msg, field, fmt.Errorf("%w: not that of this round", ErrUnexpected))
 	}
@@ -50,8 +57,8 @@ func (r *Round[S]) checkDigest(msg Message) error {
 }
 
 // takeInput opens the input, which reveals the digest, and passes it on.
-func (r *Round[S]) takeInput(msg Message) ([]Message, error) {
-	digest := r.cfg.digest(msg.Body)
+func (r *Round[S]) takeInput(msg Message, body payload) ([]Message, error) {
+	digest := r.cfg.digest(body)
 	if digest != msg.Digest {
 		return nil, r.refuse(msg, "digest", fmt.Errorf("%w: for another input or context", ErrUnexpected))
 	}
@@ -59,7 +66,7 @@ func (r *Round[S]) takeInput(msg Message) ([]Message, error) {
 		return nil, r.refuse(msg, "body", fmt.Errorf("%w: %w", ErrMalformed, err))
 	}
 	r.accepted[source{LegInput, msg.From}] = msg.Sum
-	r.input = newPayload(msg.Body)
+	r.input = body
 	r.know(digest)
 	return r.stop(r.spread())
 }
@@ -213,7 +220,7 @@ func (r *Round[S]) finish(sum S) ([]Message, error) {
 // takeResult accepts the result and passes it on. After a restart it may come
 // before the children's shares. They are still added when they come, for a parent
 // that restarts later.
-func (r *Round[S]) takeResult(msg Message) ([]Message, error) {
+func (r *Round[S]) takeResult(msg Message, body payload) ([]Message, error) {
 	if err := r.checkDigest(msg); err != nil {
 		return nil, err
 	}
@@ -221,9 +228,8 @@ func (r *Round[S]) takeResult(msg Message) ([]Message, error) {
 		return nil, r.refuse(msg, "body", fmt.Errorf("%w: %w", ErrMalformed, err))
 	}
 	r.accepted[source{LegResult, msg.From}] = msg.Sum
-	p := newPayload(msg.Body)
-	r.result = &p
-	return r.emit(LegResult, p, r.children...), nil
+	r.result = &body
+	return r.emit(LegResult, body, r.children...), nil
 }
 
 // answer returns what the sender of a repeated message may have lost. It ends:
