@@ -75,6 +75,13 @@ type traffic struct {
 	Received     int `json:"received"`
 }
 
+func countsOf(c mhe.Counts) counts {
+	return counts{
+		Rotations: c.Rotations, Decomposed: c.Decomposed, Relinearised: c.Relinearised,
+		Tensors: c.Tensors, PlainMul: c.PlainMul, Divisions: c.Divisions,
+	}
+}
+
 // counts are the plan's operations of one party in one step.
 type counts struct {
 	Rotations    int `json:"rotations"`
@@ -291,7 +298,7 @@ func benchmarkLogreg(ctx context.Context, plan nn.Plan, l limit) (logregReport, 
 	r := logregReport{
 		header:   newHeader("logreg", plan.Set, plan.GradLevel, plan.Set.MaxLevel(), l),
 		Features: logregFeatures, Samples: logregSamples, Targets: logregTargets,
-		GaloisKeysPlan: len(plan.Keys.Rotations), Counts: counts(plan.Count),
+		GaloisKeysPlan: len(plan.Keys.Rotations), Counts: countsOf(plan.Count),
 		Notes: []string{
 			"one thread; batch layout and encoding are part of map",
 			"iteration_ms is map, rerandomise and share; rest_ms is what a leaf does besides",

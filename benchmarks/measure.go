@@ -181,13 +181,19 @@ func newHeader(name string, set params.Set, in, out int, l limit) header {
 	return header{
 		Benchmark: name,
 		Clock:     l.clock,
-		Date:      time.Now().UTC().Format(time.DateOnly),
-		Machine:   machine{cpuModel(), runtime.NumCPU(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH, loadAverage()},
+		Date:      today(),
+		Machine:   thisMachine(),
 		Params: parameters{
 			set.LogN(), c.LogQ, c.LogP, round(set.LogQP()), set.LogScale(), set.MaskBits(),
 			set.Parties(), set.SecurityBits(), in, out,
 		},
 	}
+}
+
+func today() string { return time.Now().UTC().Format(time.DateOnly) }
+
+func thisMachine() machine {
+	return machine{cpuModel(), runtime.NumCPU(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH, loadAverage()}
 }
 
 // cpuModel returns the processor's name where the system tells it.

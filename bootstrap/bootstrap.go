@@ -52,8 +52,10 @@ package bootstrap
 import (
 	"crypto/sha3"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"slices"
 
@@ -406,21 +408,21 @@ func (r *Refresh) cover(d randomness, h, reenc []rns.Poly) {
 		s := r.work[j]
 		if r.plain() { // e' shares the transform of M
 			r.split(d.mask[0], out[0][j], h[0], d.ePr[0], d.e[0], j)
-			s.NTT(out[0][j], out[0][j])
+			rns.NTT(s, out[0][j], out[0][j])
 			return
 		}
 		x := make([][]uint64, len(d.mask))
 		for i := range x {
 			x[i] = rns.BorrowLimb(s.N)
 			r.split(d.mask[i], x[i], h[i], nil, d.e[i], j)
-			s.NTT(x[i], x[i])
+			rns.NTT(s, x[i], x[i])
 		}
 		r.apply(j, x, limbs(out, j))
 		if r.div == nil {
 			for i := range out {
 				clear(x[0])
 				rns.AddInts(s, x[0], d.ePr[i])
-				s.NTT(x[0], x[0])
+				rns.NTT(s, x[0], x[0])
 				s.Add(out[i][j], x[0], out[i][j])
 			}
 		}
@@ -442,7 +444,7 @@ func (r *Refresh) split(mask rns.Mask, m []uint64, h rns.Poly, p, e []int64, j i
 		return
 	}
 	mask.Split(s, m, h[j], p, e)
-	s.NTT(h[j], h[j])
+	rns.NTT(s, h[j], h[j])
 }
 
 // Finish returns the refreshed tensors from the first polynomials of the inputs
@@ -465,7 +467,9 @@ func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) 
 	first := r.OutputShape().New()
 	h, reenc := sum[:r.cfg.Count], sum[r.cfg.Count:]
 	for _, b := range r.batches() {
-		r.uncover(c0[b.in:b.inEnd], h[b.in:b.inEnd], first[b.out:b.outEnd])
+		if err := r.uncover(c0[b.in:b.inEnd], h[b.in:b.inEnd], first[b.out:b.outEnd]); err != nil {
+			return nil, err
+		}
 	}
 	out := make([]mhe.Tensor, len(first))
 	for i, m := range first {
@@ -476,16 +480,20 @@ func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) 
 }
 
 // uncover writes ⌊T(c0 + h)/P⌉ to first.
-func (r *Refresh) uncover(c0, h []rns.Poly, first []rns.Poly) {
+func (r *Refresh) uncover(c0, h []rns.Poly, first []rns.Poly) error {
 	if r.plain() {
-		r.masked(c0[0], h[0], first[0])
-		return
+		return r.masked(c0[0], h[0], first[0])
 	}
 	m, out := make([]rns.Poly, len(h)), r.extend(first)
 	defer r.giveBack(out)
 	for i := range m {
 		m[i] = r.work.Borrow()
-		r.masked(c0[i], h[i], m[i])
+		if err := r.masked(c0[i], h[i], m[i]); err != nil {
+			for _, p := range m[:i+1] {
+				rns.Return(p)
+			}
+			return err
+		}
 	}
 	rns.Each(r.cfg.Workers, len(r.work), func(j int) {
 		x := limbs(m, j)
@@ -497,12 +505,30 @@ func (r *Refresh) uncover(c0, h []rns.Poly, first []rns.Poly) {
 			r.div.Round(out[i], nil, nil, r.cfg.Workers)
 		}
 	}
+	return nil
+}
+
+// ErrOverflow is wrapped by errors about a value that did not fit its modulus.
+var ErrOverflow = errors.New("bootstrap: overflow")
+
+// canary looks at m - ΣM, which the protocol shows to whoever finishes it: with
+// arithmetic in order its coefficients are within the range of the masks' sum, a
+// quarter of the modulus at most. A value that has wrapped around leaves them
+// uniform modulo Q_ℓ, and then one of thousands is beyond with certainty. The
+// check opens nothing.
+func (r *Refresh) canary(low rns.Poly) error {
+	masks := float64(r.set.Parties()) * math.Exp2(float64(r.set.MaskBits()-1)-r.set.LogModulus(r.set.MaskLevel()))
+	message := math.Exp2(float64(r.set.LogMessage()) - r.set.LogModulus(r.set.MaskLevel()))
+	if got, most := r.lift.Largest(low), (masks+message)*(1+1e-9); got > most {
+		return fmt.Errorf("%w: a masked value is %.3g of the modulus, at most %.3g can be: a value beyond the masks' range entered the refresh, or a share is damaged; lower the learning rate or widen the intervals, and see what the clear twin says", ErrOverflow, got, most)
+	}
+	return nil
 }
 
 // masked writes c0 + h, lifted from Q_ℓ to all primes of work, to m, in NTT form.
 // The low limbs are in NTT form already and need no transform back. Where no map is
 // applied it leaves residues unreduced: the sum that follows reduces them.
-func (r *Refresh) masked(c0, h, m rns.Poly) {
+func (r *Refresh) masked(c0, h, m rns.Poly) error {
 	low := r.low.Borrow()
 	defer rns.Return(low)
 	k := len(r.in)
@@ -513,17 +539,21 @@ func (r *Refresh) masked(c0, h, m rns.Poly) {
 			r.in[j].Add(c0[j], h[j], m[j])
 		}
 		if j < len(low) {
-			r.in[j].INTTLazy(m[j], low[j]) // the lift takes any residues
+			rns.INTTLazy(r.in[j], m[j], low[j]) // the lift takes any residues
 		}
 	})
+	if err := r.canary(low); err != nil {
+		return err
+	}
 	r.lift.Do(low, m[k:], r.cfg.Workers)
 	rns.Each(r.cfg.Workers, len(m)-k, func(j int) {
 		if s := r.work[k+j]; r.plain() {
-			s.NTTLazy(m[k+j], m[k+j])
+			rns.NTTLazy(s, m[k+j], m[k+j])
 		} else {
-			s.NTT(m[k+j], m[k+j])
+			rns.NTT(s, m[k+j], m[k+j])
 		}
 	})
+	return nil
 }
 
 // add adds the re-encryption share to the result.

@@ -208,3 +208,30 @@ func (m Moments) Centre(unit, clip float64) (Scaler, error) {
 	}
 	return s, nil
 }
+
+// Softened returns the scaler of [Moments.Scaler] with floor added to every
+// standard deviation, so that columns that hardly vary, or are constant, stay
+// small.
+//
+// It returns an [Error] as [Moments.Scaler] does but for constant columns, and if
+// floor is not positive.
+func (m Moments) Softened(floor, clip float64) (Scaler, error) {
+	s, err := m.Centre(1, clip)
+	if err != nil {
+		return s, err
+	}
+	if !finite(floor) || floor <= 0 {
+		return Scaler{}, &Error{Value: number(floor), Problem: "what is added to standard deviations is not positive", Remedy: "use a small part of the features' size"}
+	}
+	if len(m.SumSq) != len(m.Sum) {
+		return Scaler{}, &Error{Problem: "the moments have no squares", Remedy: "check that all parties have the same columns"}
+	}
+	for j, square := range m.SumSq {
+		variance := math.FMA(-s.Mean[j], s.Mean[j], square/m.N)
+		if !finite(variance) {
+			return Scaler{}, spreadError(j, s.Mean[j], variance)
+		}
+		s.Std[j] = floor + math.Sqrt(math.Max(0, variance))
+	}
+	return s, nil
+}

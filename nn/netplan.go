@@ -70,6 +70,10 @@ type NetworkPlan struct {
 	Layout Layout
 	Grid   packing.Grid
 
+	// A batch that is larger than a ciphertext holds takes several passes of Rows
+	// rows each, whose gradients are added.
+	Rows, Passes int
+
 	Points     []RefreshPoint
 	Parameters []Parameter
 	Parts      []Part
@@ -195,8 +199,10 @@ func (p *NetworkPlan) levels() int {
 		}
 		top = max(top, y.forward, y.activate, y.backward)
 	}
-	for l := range p.layers { // a refresh of the gradient comes out above E
-		top = max(top, p.layers[l].backward+1)
+	for l := range n.Hidden { // a refresh of the gradient comes out above E
+		if !skip[n.backwardPoint(l+1)] {
+			top = max(top, p.layers[l].backward+1)
+		}
 	}
 	if n.Optimiser.Nesterov { // updates come a level above the weights
 		for _, y := range p.layers {
@@ -243,15 +249,19 @@ func CompileNetwork(set params.Set, n Network, l Layout) (*NetworkPlan, error) {
 		return nil, fmt.Errorf("%w: predictions need refreshes after the first and the last layer", ErrModel)
 	}
 	p := &NetworkPlan{Set: set, Net: n, Layout: l, Grid: g}
-	if err := p.lay(); err != nil {
-		return nil, err
-	}
 	most, err := MaxNetworkBatch(n, set.N(), l)
 	if err != nil {
 		return nil, err
 	}
-	if n.Batch > most {
-		return nil, fmt.Errorf("%w: a batch of %d rows, a ciphertext of %d slots holds %d beside %d units: lower the batch, or take more parties", ErrModel, n.Batch, set.N(), most, g.Units)
+	if most < 1 {
+		return nil, fmt.Errorf("%w: windows of %d and %d positions leave no room for rows in blocks of %d", ErrModel, l.InputWindow, l.InnerWindow, g.Block)
+	}
+	p.Passes = (n.Batch + most - 1) / most
+	if p.Rows = n.Batch / p.Passes; p.Rows*p.Passes != n.Batch {
+		return nil, fmt.Errorf("%w: a batch of %d rows, a ciphertext of %d slots holds %d beside %d units: %d passes need a multiple of %d rows, such as %d", ErrModel, n.Batch, set.N(), most, g.Units, p.Passes, p.Passes, p.Rows*p.Passes)
+	}
+	if err := p.lay(); err != nil {
+		return nil, err
 	}
 	if top := p.levels(); top > set.MaxLevel() {
 		return nil, fmt.Errorf("%w: the network needs %d primes above the masks, the parameters have %d: refresh at more points or lower the degree of the activations", ErrModel, top-set.MaskLevel(), set.MaxLevel()-set.MaskLevel())
@@ -288,7 +298,7 @@ func (p *NetworkPlan) lay() error {
 			param.Count, param.Copies = in.Ciphertexts(), in.Update(1).Copies
 			y.bias = len(p.Parameters) + 1
 			p.Parameters = append(p.Parameters, param, Parameter{
-				Name: fmt.Sprintf("biases %d", l+1), Layer: l, Bias: true, Count: 1, Copies: float64(n.Batch),
+				Name: fmt.Sprintf("biases %d", l+1), Layer: l, Bias: true, Count: 1, Copies: float64(p.Rows),
 				Parts: float64(max(1, in.InSize/in.OutSize)),
 			})
 			point.Map = in.Sum
@@ -369,7 +379,7 @@ func (p *NetworkPlan) UpdateConfig(part Part, step int) bootstrap.Config {
 	factor, y := p.updateFactor(part.Parameter, step), p.layers[q.Layer]
 	switch {
 	case q.Bias:
-		c.Map = y.face.Bias(p.Net.Batch, factor)
+		c.Map = y.face.Bias(p.Rows, factor)
 	case q.Layer == 0:
 		u := y.input.Update(factor)
 		c.Map = u.Before.Then(packing.Map{Steps: []packing.Step{{Mask: u.Mix[0][0].Mask}}}).Then(u.After)

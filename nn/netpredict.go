@@ -51,7 +51,7 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator, enc *mhe.Encode
 		return fmt.Errorf("%w: %w", ErrModel, err)
 	}
 	q := &QueryPlan{
-		Rows: min(p.Net.Batch, p.Grid.Batch(layer.Window())), Blocks: layer.Blocks, Level: y.forward, Scale: mhe.Power(p.Set.LogScale()),
+		Rows: min(p.Rows, p.Grid.Batch(layer.Window())), Blocks: layer.Blocks, Level: y.forward, Scale: mhe.Power(p.Set.LogScale()),
 		Weights: layer.Weights, layer: layer, wLevel: max(y.forward, working(p.Set)), factors: p.Parameters[y.weights],
 	}
 	x := mhe.TracedTensor(mhe.Range{Max: p.Net.MaxFeature, RMS: 1, Err: mhe.NewNoise(p.Set).Encrypt(q.Scale)}, q.Level, q.Scale)

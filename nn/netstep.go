@@ -9,9 +9,10 @@ import (
 )
 
 // A LocalRefresher restores the levels of a tensor that is one party's own, at a
-// point of the plan.
+// point of the plan in one of the passes of a step. The tensor is a function of the party's rows: RefreshLocal must
+// rerandomise it ([mhe.EncryptionKey.Rerandomise]) before any of it leaves.
 type LocalRefresher interface {
-	RefreshLocal(ctx context.Context, step, point int, t mhe.Tensor) (mhe.Tensor, error)
+	RefreshLocal(ctx context.Context, step, pass, point int, t mhe.Tensor) (mhe.Tensor, error)
 }
 
 // An Updater turns the parties' gradients into updates: phases COMBINE and REDUCE.
@@ -30,33 +31,38 @@ type Combine func(part Part, sum []mhe.Tensor) ([]mhe.Tensor, error)
 // ciphertext.
 type State struct{ W, V [][]mhe.Tensor }
 
-// A NetworkBatch is a party's data of one step, in the plan's layout.
+// A NetworkBatch is a party's data of one pass, in the plan's layout.
 type NetworkBatch struct {
 	x *mhe.Data
 	y mhe.Tensor
 }
 
 // NetworkBatch lays out a party's rows of one step and their targets, of which
-// there must be as many as the plan says.
-func (p *NetworkPlan) NetworkBatch(rows, targets [][]float64) (NetworkBatch, error) {
+// there must be as many as the plan says, by pass.
+func (p *NetworkPlan) NetworkBatch(rows, targets [][]float64) ([]NetworkBatch, error) {
 	n := p.Net
 	if len(rows) != n.Batch || len(targets) != n.Batch {
-		return NetworkBatch{}, fmt.Errorf("%w: a batch of %d rows and %d targets, want %d", ErrModel, len(rows), len(targets), n.Batch)
+		return nil, fmt.Errorf("%w: a batch of %d rows and %d targets, want %d", ErrModel, len(rows), len(targets), n.Batch)
 	}
 	x := make([][]float64, len(rows))
 	for s, row := range rows {
 		if err := n.checkRow(s, row, targets[s]); err != nil {
-			return NetworkBatch{}, err
+			return nil, err
 		}
 		x[s] = append(append(make([]float64, 0, len(row)+1), row...), 1)
 	}
-	data, err := mhe.NewData(p.layers[0].input.Diagonals(x), p.layers[0].xScale)
-	if err != nil {
-		return NetworkBatch{}, err
-	}
+	out := make([]NetworkBatch, p.Passes)
 	constant := n.Loss.coeffs[0]
-	y := p.last().face.Pack(n.Batch, func(j, s int) float64 { return targets[s][j] - constant })
-	return NetworkBatch{data, mhe.Plain(y)}, nil
+	for i := range out {
+		lo := i * p.Rows
+		data, err := mhe.NewData(p.layers[0].input.Diagonals(x[lo:lo+p.Rows]), p.layers[0].xScale)
+		if err != nil {
+			return nil, err
+		}
+		y := p.last().face.Pack(p.Rows, func(j, s int) float64 { return targets[lo+s][j] - constant })
+		out[i] = NetworkBatch{data, mhe.Plain(y)}
+	}
+	return out, nil
 }
 
 func (n Network) checkRow(s int, row, target []float64) error {
@@ -77,6 +83,29 @@ func (n Network) checkRow(s int, row, target []float64) error {
 }
 
 func (p *NetworkPlan) last() layerPlan { return p.layers[len(p.layers)-1] }
+
+// gradients returns the gradients of a party's batch: those of all passes, added.
+func (p *NetworkPlan) gradients(ev mhe.Evaluator, batches []NetworkBatch, start func(pass int) *pass) ([][]mhe.Tensor, error) {
+	var sum [][]mhe.Tensor
+	for i, b := range batches {
+		g, err := start(i).run(b)
+		if err != nil {
+			return nil, err
+		}
+		if sum == nil {
+			sum = g
+			continue
+		}
+		for k := range g {
+			for c := range g[k] {
+				if sum[k][c], err = ev.Add(sum[k][c], g[k][c]); err != nil {
+					return nil, fmt.Errorf("nn: adding gradients: %w", err)
+				}
+			}
+		}
+	}
+	return sum, nil
+}
 
 // A pass is one forward and backward pass of one party: phase MAP. It runs on any
 // evaluator; what differs between a party, its twin and the trace is where weights
@@ -162,7 +191,7 @@ func (s *pass) forward(l int, b NetworkBatch) error {
 	}
 	// padding stays zero: the constant goes to units and samples in use only
 	if c := coeffs[0]; c != 0 && l < len(n.Hidden) {
-		at := y.face.Pack(n.Batch, func(int, int) float64 { return c })
+		at := y.face.Pack(s.p.Rows, func(int, int) float64 { return c })
 		s.a[l], err = s.ev.Add(s.a[l], mhe.Plain(at))
 	}
 	return err
@@ -345,7 +374,7 @@ func (p *NetworkPlan) slots(w []Affine) [][][]float64 {
 		}
 		out[y.weights] = y.inner.Weights(w[l].W)
 		parts := p.Parameters[y.bias].Parts
-		out[y.bias] = [][]float64{y.face.Pack(p.Net.Batch, func(j, _ int) float64 { return w[l].B[j] / parts })}
+		out[y.bias] = [][]float64{y.face.Pack(p.Rows, func(j, _ int) float64 { return w[l].B[j] / parts })}
 	}
 	return out
 }

@@ -50,7 +50,7 @@ func (t *tracing) batch() (NetworkBatch, error) {
 	t.declare(y.weights, y.forward)
 	q.Scale = mhe.Power(p.Set.LogScale())
 	y.xScale = mhe.PlainScale(p.Set, mhe.TracedTensor(mhe.Range{}, y.forward, q.Scale), p.zScale(0))
-	used := float64(n.Batch) / float64(p.Grid.Block)
+	used := float64(p.Rows) / float64(p.Grid.Block)
 	x := mhe.UnknownData(y.input.Ciphertexts()*y.input.Window, p.Grid.Block, y.xScale, mhe.Range{Max: n.MaxFeature, RMS: math.Sqrt(used)})
 	return NetworkBatch{x, mhe.Unknown(mhe.Range{Max: n.MaxTarget, RMS: math.Sqrt(used) / 2})}, nil
 }
@@ -106,6 +106,7 @@ func (t *tracing) refresh(point int, x mhe.Tensor) (mhe.Tensor, error) {
 	}
 	in := x.Range()
 	in.Max = min(in.Max, p.Room(r.Scale))
+	in.Err = math.Hypot(in.Err, mhe.NewNoise(p.Set).Encrypt(r.Scale)) // a tensor of the party's own is rerandomised
 	r.Range = in
 	out := b.Range(in)
 	if out.RMS > 1 { // activations and gradients of a network that trains
@@ -153,6 +154,8 @@ func (t *tracing) updates(grads [][]mhe.Tensor) error {
 		q.GradLevel, q.GradScale = low.Level(), low.Scale()
 		// every party's gradient is rerandomised, and all are added
 		r := low.Range()
+		passes := float64(p.Passes)
+		r.Err, r.RMS, r.Max = r.Err*math.Sqrt(passes), r.RMS*math.Sqrt(passes), r.Max*passes
 		r.Err = math.Sqrt(parties) * math.Hypot(r.Err, noise.Encrypt(q.GradScale))
 		r.RMS *= math.Sqrt(parties)
 		r.Max = min(r.Max*parties, p.Room(q.GradScale))

@@ -63,15 +63,16 @@ type NetworkTrainer struct {
 }
 
 // Step returns the state after one step: MAP with its refreshes, COMBINE, REDUCE.
-func (t NetworkTrainer) Step(ctx context.Context, step int, st State, b NetworkBatch) (State, error) {
-	s := &pass{
-		p: t.Plan, ev: t.Eval,
-		refresh: func(point int, x mhe.Tensor) (mhe.Tensor, error) {
-			return t.Refresh.RefreshLocal(ctx, step, point, x)
-		},
-		weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return st.W[param] },
-	}
-	g, err := s.run(b)
+func (t NetworkTrainer) Step(ctx context.Context, step int, st State, batches []NetworkBatch) (State, error) {
+	g, err := t.Plan.gradients(t.Eval, batches, func(i int) *pass {
+		return &pass{
+			p: t.Plan, ev: t.Eval,
+			refresh: func(point int, x mhe.Tensor) (mhe.Tensor, error) {
+				return t.Refresh.RefreshLocal(ctx, step, i, point, x)
+			},
+			weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return st.W[param] },
+		}
+	})
 	if err != nil {
 		return State{}, err
 	}

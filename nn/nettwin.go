@@ -120,22 +120,23 @@ func addAll(sums [][][]float64, g [][]mhe.Tensor) {
 // gradient returns a party's gradients and the largest values at its points.
 func (t *NetworkTwin) gradient(party int) (g [][]mhe.Tensor, seen []float64, err error) {
 	seen = make([]float64, len(t.p.Points))
-	s := &pass{
-		p: t.p, ev: t.ev,
-		refresh: func(point int, x mhe.Tensor) (mhe.Tensor, error) {
-			r := t.p.Points[point]
-			out := r.Map.Apply(x.Values())
-			seen[point] = math.Max(maxAbs(x.Values()), maxAbs(out))
-			return mhe.ClearTensor(out, r.Out, r.Scale), nil
-		},
-		weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
-	}
 	x, y := t.data[party].Batch(t.step)
 	b, err := t.p.NetworkBatch(x, y)
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err = s.run(b)
+	g, err = t.p.gradients(t.ev, b, func(int) *pass {
+		return &pass{
+			p: t.p, ev: t.ev,
+			refresh: func(point int, x mhe.Tensor) (mhe.Tensor, error) {
+				r := t.p.Points[point]
+				out := r.Map.Apply(x.Values())
+				seen[point] = max(seen[point], maxAbs(x.Values()), maxAbs(out))
+				return mhe.ClearTensor(out, r.Out, r.Scale), nil
+			},
+			weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
+		}
+	})
 	return g, seen, err
 }
 

@@ -81,6 +81,7 @@ func TestNetworkTwinIsMatrixTraining(t *testing.T) {
 	require.NoError(t, err)
 	plain := nn.Optimiser{Rate: 0.2}
 	heavy := nn.Optimiser{Rate: 0.1, Momentum: 0.8, L2: 0.01, Layers: []float64{1, 0.5, 0.7}, Schedule: nn.Schedule{Warmup: 1, Decay: 0.1, Power: 0.5}}
+	heavyTwo := nn.Optimiser{Rate: 0.1, Momentum: 0.5, L2: 0.01}
 	nesterov := nn.Optimiser{Rate: 0.1, Momentum: 0.7, Nesterov: true, Schedule: nn.Schedule{Power: 1}}
 	for name, n := range map[string]nn.Network{
 		"no hidden layer": {Features: 5, Outputs: 3, Loss: nn.SquaredLoss(4), Optimiser: plain, Batch: 20},
@@ -88,6 +89,7 @@ func TestNetworkTwinIsMatrixTraining(t *testing.T) {
 		"two layers":      {Features: 11, Hidden: []nn.Hidden{{Units: 6, Activation: silu}}, Outputs: 2, Loss: nn.SquaredLoss(4), Optimiser: nesterov, Batch: 40},
 		"three layers":    {Features: 11, Hidden: []nn.Hidden{{Units: 8, Activation: tanh}, {Units: 7, Activation: sigmoid}}, Outputs: 3, Loss: nn.SquaredLoss(4), Optimiser: heavy, Batch: 60},
 		"narrow to wide":  {Features: 3, Hidden: []nn.Hidden{{Units: 2, Activation: tanh}, {Units: 16, Activation: tanh}}, Outputs: 4, Loss: nn.SquaredLoss(4), Optimiser: plain, Batch: 40},
+		"two passes":      {Features: 5, Hidden: []nn.Hidden{{Units: 16, Activation: sigmoid}}, Outputs: 2, Loss: nn.SquaredLoss(4), Optimiser: heavyTwo, Batch: 80},
 	} {
 		for _, skip := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s skip=%v", name, skip), func(t *testing.T) {

@@ -28,6 +28,9 @@ type NetworkConfig struct {
 	// Unit, if not 0, divides centred features by it instead of by their standard
 	// deviations: for features of one kind, such as pixels.
 	Unit float64
+	// Floor is added to the standard deviations, so that features that hardly vary,
+	// or are constant, stay small.
+	Floor float64
 
 	Layout nn.Layout
 	LogN   int // of the toy ring of Insecure; 0 for 12
@@ -67,6 +70,8 @@ func (c NetworkConfig) check() error {
 	v.must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
 	v.must(c.MaxTarget > 0 && finite(c.MaxTarget), "targets bounded by %g: want a positive number", c.MaxTarget)
 	v.must(c.Unit >= 0 && finite(c.Unit), "features divided by %g: want a positive number", c.Unit)
+	v.must(c.Floor >= 0 && finite(c.Floor), "a floor of %g under standard deviations: want 0 or more", c.Floor)
+	v.must(c.Unit == 0 || c.Floor == 0, "features divided by a unit and by standard deviations at once: give one")
 	v.must(c.Predict >= 0, "%d rows to predict", c.Predict)
 	return errors.Join(v...)
 }
@@ -110,8 +115,11 @@ func (c NetworkConfig) plan(n nn.Network) (*nn.NetworkPlan, error) {
 
 // scaler returns the preprocessing that moments of all rows give.
 func (c NetworkConfig) scaler(m dataset.Moments) (dataset.Scaler, error) {
-	if c.Unit > 0 {
+	switch {
+	case c.Unit > 0:
 		return m.Centre(c.Unit, c.Clip)
+	case c.Floor > 0:
+		return m.Softened(c.Floor, c.Clip)
 	}
 	return m.Scaler(c.Clip)
 }

@@ -84,20 +84,48 @@ func together(ctx context.Context, n int, f func(ctx context.Context, i int) err
 // RefreshLocal implements [nn.LocalRefresher]: a round of every party's own, all at
 // once. Down the owner's tree go the second polynomials, up the shares; what comes
 // out stays with the owner.
-func (p *netParty) RefreshLocal(ctx context.Context, step, point int, t mhe.Tensor) (out mhe.Tensor, err error) {
+func (p *netParty) RefreshLocal(ctx context.Context, step, pass, point int, t mhe.Tensor) (out mhe.Tensor, err error) {
 	r, err := p.refreshes.point(point)
 	if err != nil {
 		return out, err
 	}
+	name := p.net.Points[point].Name
+	if pass > 0 {
+		name = fmt.Sprintf("%s, pass %d", name, pass)
+	}
+	if t, err = p.hide(step, name, t); err != nil {
+		return out, err
+	}
 	err = together(ctx, p.tree.Parties(), func(ctx context.Context, owner int) error {
-		return p.refreshOf(ctx, r, step, point, protocols.PartyID(owner), t, &out)
+		return p.refreshOf(ctx, r, step, name, protocols.PartyID(owner), t, &out)
 	})
 	return out, err // not in one: the rounds set out
 }
 
+// hide rerandomises a tensor of the party's own. Its second polynomial is a
+// function of the party's rows, of public weights and of ciphertexts that only this
+// party has: after the first layer, whoever saw it could solve for the rows. The
+// randomness depends on the tensor too.
+func (p *netParty) hide(step int, place string, t mhe.Tensor) (out mhe.Tensor, err error) {
+	label := protocols.Label{Point: p.point("rerandomise", step, place), Digest: protocols.Digest(slices.Concat(p.context, p.chain[:]), nil, false)}
+	err = p.compute(phaseRefresh, func() error {
+		s, err := t.Share()
+		if err != nil {
+			return err
+		}
+		b, err := mhe.CipherShape(p.set, t.Level()).Encode(s)
+		if err != nil {
+			return err
+		}
+		out, err = p.keys.Encryption().Rerandomise(t, p.privateFor(label, b))
+		return err
+	})
+	return out, err
+}
+
 // refreshOf takes part in the refresh of owner's tensor; at the owner that is t,
 // and out is set.
-func (p *netParty) refreshOf(ctx context.Context, r *bootstrap.Refresh, step, point int, owner protocols.PartyID, t mhe.Tensor, out *mhe.Tensor) error {
+func (p *netParty) refreshOf(ctx context.Context, r *bootstrap.Refresh, step int, name string, owner protocols.PartyID, t mhe.Tensor, out *mhe.Tensor) error {
 	tree, err := p.tree.RootedAt(owner)
 	if err != nil {
 		return err
@@ -105,7 +133,7 @@ func (p *netParty) refreshOf(ctx context.Context, r *bootstrap.Refresh, step, po
 	hash := r.Hash()
 	in := r.InputShape()
 	task := task{
-		phase: phaseRefresh, protocol: "refresh", place: fmt.Sprintf("%s of %d", p.net.Points[point].Name, owner), step: step,
+		phase: phaseRefresh, protocol: "refresh", place: fmt.Sprintf("%s of %d", name, owner), step: step,
 		tree: &tree, context: slices.Concat(p.chain[:], hash[:]), shape: r.Shape(), hasInput: true, maxIn: in.Size(),
 	}
 	var c1, a mhe.Share

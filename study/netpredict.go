@@ -318,7 +318,7 @@ func (s *NetworkSimulation) predict(ctx context.Context) error {
 		return nil
 	}
 	root := s.parties[s.tree.Root()]
-	seed := protocols.GenerateSeed()
+	seed := s.seedOf(len(s.parties)) // after a restart the same query, and so the same answers
 	q, err := newQuerier(s.terms, root.enc, seed)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package study
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -84,7 +85,7 @@ func (s *NetworkSimulation) report() (NetworkReport, error) {
 	}
 	for _, p := range s.net.Points {
 		if !p.Skipped {
-			r.Refreshes++
+			r.Refreshes += s.net.Passes
 		}
 	}
 	keys := s.parties[0].keys
@@ -98,30 +99,34 @@ func (s *NetworkSimulation) report() (NetworkReport, error) {
 // score fills in accuracies on the test rows.
 func (s *NetworkSimulation) score(r *NetworkReport) {
 	n := s.net.Net
-	score := func(w []nn.Affine, exact bool) float64 {
-		right, square := 0.0, 0.0
-		for i, row := range s.query {
-			z := n.Output(w, row, exact)
-			if n.Class(z) == int(s.testing.Y[i]) {
-				right++
-			}
-			square += (z[0] - s.testing.Y[i]) * (z[0] - s.testing.Y[i])
-		}
-		if s.config.Regression {
-			return square / float64(len(s.query))
-		}
-		return right / float64(len(s.query))
-	}
 	last := s.twin[len(s.twin)-1]
-	a := &Accuracy{Encrypted: score(s.trained, false), ClearTwin: score(last, false), Exact: score(nn.TrainExact(n, true, s.local...), true)}
+	a := &Accuracy{Encrypted: s.accuracy(s.trained, false), ClearTwin: s.accuracy(last, false), Exact: s.accuracy(nn.TrainExact(n, true, s.local...), true)}
 	local := make([]float64, len(s.local))
 	for i, d := range s.local {
-		local[i] = score(nn.TrainExact(n, true, d), true)
+		local[i] = s.accuracy(nn.TrainExact(n, true, d), true)
 		a.LocalOnly += local[i] / float64(len(local))
 	}
 	if r.Accuracy = a; s.config.Regression {
 		r.Accuracy, r.RMSE = nil, a
 	}
+}
+
+// accuracy returns the fraction of right classes of a model on the test rows, or
+// the root mean squared error of a regression.
+func (s *NetworkSimulation) accuracy(w []nn.Affine, exact bool) float64 {
+	n := s.net.Net
+	right, square := 0.0, 0.0
+	for i, row := range s.query {
+		z := n.Output(w, row, exact)
+		if n.Class(z) == int(s.testing.Y[i]) {
+			right++
+		}
+		square += (z[0] - s.testing.Y[i]) * (z[0] - s.testing.Y[i])
+	}
+	if s.config.Regression {
+		return math.Sqrt(square / float64(len(s.query)))
+	}
+	return right / float64(len(s.query))
 }
 
 func (s *NetworkSimulation) verify(r *NetworkReport) {
@@ -193,7 +198,7 @@ func (s *NetworkSimulation) networkModel() time.Duration {
 	for _, p := range s.net.Points {
 		if !p.Skipped {
 			in, out := mhe.Basis(s.set, p.In).EncodedSize(), mhe.Basis(s.set, p.Out).EncodedSize()
-			seconds += leg(in) + leg(in+out)
+			seconds += float64(s.net.Passes) * (leg(in) + leg(in+out))
 		}
 	}
 	// an aggregated refresh: the busiest owner's part on every leg

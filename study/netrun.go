@@ -2,7 +2,6 @@ package study
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"math"
@@ -35,7 +34,7 @@ func RunNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Tabl
 	}
 	s.progress, s.started = progress, time.Now()
 	if err := s.runTwin(ctx); err != nil {
-		return NetworkReport{}, err
+		return NetworkReport{}, s.suggestRate(ctx, err)
 	}
 	if err := s.makeParties(log); err != nil {
 		return NetworkReport{}, err
@@ -77,6 +76,8 @@ type NetworkSimulation struct {
 	trainMap   time.Duration // mean local compute of a party in training
 	openings   []Opened
 	prediction *Prediction
+
+	resumable
 }
 
 // PrepareNetwork divides the data and plans. It makes no keys.
@@ -103,8 +104,10 @@ func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimul
 	if err != nil {
 		return nil, err
 	}
-	var beacon [32]byte
-	_, _ = rand.Read(beacon[:])
+	saved, beacon, err := openCheckpoint(cfg.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
 	policy := policy{querier: querierName}
 	if rows := min(cfg.Predict, test.Rows()); rows > 0 {
 		policy.rows, policy.ciphertexts = rows, (rows+plan.Query.Rows-1)/plan.Query.Rows
@@ -113,7 +116,7 @@ func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimul
 	if err != nil {
 		return nil, err
 	}
-	s := &NetworkSimulation{terms: t, config: cfg, net: plan, tables: tables, testing: test, progress: func(Progress) {}}
+	s := &NetworkSimulation{terms: t, config: cfg, net: plan, tables: tables, testing: test, progress: func(Progress) {}, resumable: resumable{saved: saved, beacon: beacon}}
 	if err := s.checkPrecision(); err != nil {
 		return nil, err
 	}
@@ -121,7 +124,10 @@ func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimul
 	if err != nil {
 		return nil, err
 	}
-	return s, s.scale(scaler)
+	if err := s.scale(scaler); err != nil {
+		return nil, err
+	}
+	return s, s.restore()
 }
 
 // checkPrecision refuses a study whose predictions would drown in flooding.
@@ -194,7 +200,7 @@ func (s *NetworkSimulation) makeParties(log *slog.Logger) error {
 	cores, made := make(chan struct{}, s.cfg.Cores), newKeyCache()
 	for _, id := range s.tree.Members() {
 		p := &party{
-			terms: s.terms, id: id, seed: protocols.GenerateSeed(), journal: protocols.NewMemoryJournal(),
+			terms: s.terms, id: id, seed: s.seedOf(int(id)), journal: protocols.NewMemoryJournal(),
 			log: log.With("party", id), enc: enc, hub: hub, cores: cores, made: made,
 			ledger: protocols.NewLedger(map[string]int{s.policy.querier: s.policy.ciphertexts}),
 			rows:   protocols.NewLedger(map[string]int{s.policy.querier: s.policy.rows}),
@@ -273,20 +279,16 @@ func closeTo(a, b dataset.Scaler) bool {
 func (s *NetworkSimulation) train(ctx context.Context) error {
 	steps := s.net.Net.Steps
 	states := make([]nn.State, len(s.parties))
-	for i, p := range s.parties {
-		var err error
-		if i == 0 {
-			states[0], err = s.net.Initial(p.enc)
-		} else {
-			states[i] = states[0] // public, and tensors are immutable
-		}
-		if err != nil {
-			return err
-		}
+	state, done, elapsed, err := s.resume()
+	if err != nil {
+		return err
 	}
-	s.progress(Progress{Phase: "train", Steps: steps})
-	start, cpu := time.Now(), processTime()
-	for k := range steps {
+	for i := range states {
+		states[i] = state // public, and tensors are immutable
+	}
+	s.progress(Progress{"train", done, steps, elapsed})
+	start, cpu := time.Now().Add(-elapsed), processTime()-s.cpu // with those of the steps done
+	for k := done; k < steps; k++ {
 		s.laps = append(s.laps, make([]netLap, len(s.parties)))
 		err := s.all(ctx, func(ctx context.Context, p *netParty) error {
 			lap, err := s.step(ctx, p, k, &states[p.id])
@@ -297,6 +299,9 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 			return fmt.Errorf("study: step %d: %w", k+1, err)
 		}
 		if err := s.compareStep(k, states[0]); err != nil {
+			return err
+		}
+		if err := s.save(k+1, states[0], time.Since(start), processTime()-cpu); err != nil {
 			return err
 		}
 		for _, p := range s.parties {
@@ -313,7 +318,7 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 // step is one step of one party.
 func (s *NetworkSimulation) step(ctx context.Context, p *netParty, k int, st *nn.State) (netLap, error) {
 	before := p.snapshot()
-	var b nn.NetworkBatch
+	var b []nn.NetworkBatch
 	err := p.compute(phaseMap, func() (err error) {
 		x, y := s.local[p.id].Batch(k)
 		b, err = s.net.NetworkBatch(x, y)
@@ -388,4 +393,16 @@ func (p *netParty) forget() {
 			_ = j.Forget(l) // cannot fail: the label is one that was recorded
 		}
 	}
+}
+
+// ClearAccuracy trains the network of a study in the clear, with its polynomials,
+// and returns the fraction of right classes on the test rows: what a study with
+// this seed would reach.
+func ClearAccuracy(cfg NetworkConfig, train, test dataset.Table) (float64, error) {
+	cfg.Predict, cfg.Checkpoint = 0, ""
+	s, err := PrepareNetwork(cfg, train, test)
+	if err != nil {
+		return 0, err
+	}
+	return s.accuracy(nn.TrainExact(s.net.Net, false, s.local...), false), nil
 }

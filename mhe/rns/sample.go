@@ -163,20 +163,20 @@ func (b Basis) Uniform(src io.Reader, p Poly) error {
 
 // uniform rejects 64-bit words above the largest multiple of the prime.
 func uniform(s *ring.SubRing, src io.Reader, dst []uint64) error {
-	q := s.Modulus
+	q, brc := s.Modulus, s.BRedConstant
 	limit := math.MaxUint64 - math.MaxUint64%q
+	var buf [8192]byte // stays in the cache
 	for k := 0; k < len(dst); {
-		b, err := read(src, 8*(len(dst)-k))
-		if err != nil {
-			return err
+		b := buf[:min(len(buf), 8*(len(dst)-k))]
+		if _, err := io.ReadFull(src, b); err != nil {
+			return fmt.Errorf("rns: randomness: %w", err)
 		}
-		for i := 0; i < len(b); i += 8 {
-			if x := binary.LittleEndian.Uint64(b[i:]); x < limit {
-				dst[k] = ring.BRedAdd(x, q, s.BRedConstant)
+		for ; len(b) > 0; b = b[8:] {
+			if x := binary.LittleEndian.Uint64(b); x < limit {
+				dst[k] = ring.BRedAdd(x, q, brc)
 				k++
 			}
 		}
-		freeBytes.giveBack(b)
 	}
 	return nil
 }
