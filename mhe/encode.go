@@ -87,6 +87,10 @@ func (e *Encoder) EncodePeriod(values []float64, scale *big.Float, basis rns.Bas
 		for i, c := range coeff {
 			out[j][i] = residue(s, real(c)*f)
 		}
+		if p == s.N {
+			rns.NTT(s, out[j], out[j])
+			continue
+		}
 		ring.NTTConjugateInvariant(out[j], out[j], p, s.Modulus, s.MRedConstant, s.BRedConstant, s.RootsForward)
 	}
 	return out, nil

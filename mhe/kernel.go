@@ -1,7 +1,6 @@
 package mhe
 
 import (
-	"math/bits"
 	"slices"
 	"sync"
 
@@ -55,7 +54,7 @@ func (k *kernel) decompose(c rns.Poly, level int) []rns.Poly {
 	base, ext := Basis(k.set, level), ExtendedBasis(k.set, level)
 	coeff := base.Borrow()
 	defer rns.Return(coeff)
-	rns.Each(k.workers, len(base), func(i int) { base[i].INTT(c[i], coeff[i]) })
+	rns.Each(k.workers, len(base), func(i int) { rns.INTT(base[i], c[i], coeff[i]) })
 	n, size := digits(k.set, level)
 	out := make([]rns.Poly, n)
 	for d := range out {
@@ -73,7 +72,7 @@ func (k *kernel) decompose(c rns.Poly, level int) []rns.Poly {
 			if j >= lo {
 				s = ext[j+hi-lo]
 			}
-			s.NTTLazy(others[j], others[j])
+			rns.NTTLazy(s, others[j], others[j])
 		})
 	}
 	return out
@@ -109,36 +108,13 @@ func (k *kernel) product(digits []rns.Poly, key *evalKey, level int) [2]rns.Poly
 		for i := range digits {
 			d[i], b[i], a[i] = digits[i][j], key.b[i][kj], key.a[i][kj]
 		}
-		multiplyAdd(ext[j], out[0][j], out[1][j], d, b, a)
+		rns.Dot2(ext[j], out[0][j], out[1][j], d, b, a)
 	})
 	return out
 }
 
 // block is the number of coefficients whose 128-bit sums stay in the cache.
 const block = 256
-
-// multiplyAdd sets x = Σ d_i·b_i·2^-64 and y = Σ d_i·a_i·2^-64 mod the prime.
-func multiplyAdd(s *ring.SubRing, x, y []uint64, d, b, a [][]uint64) {
-	var acc [4][block]uint64
-	for lo := 0; lo < len(x); lo += block {
-		hi := min(len(x), lo+block)
-		acc = [4][block]uint64{}
-		for i := range d {
-			di, bi, ai := d[i][lo:hi], b[i][lo:hi], a[i][lo:hi]
-			for t, v := range di {
-				var c uint64
-				ph, pl := bits.Mul64(v, bi[t])
-				acc[1][t&(block-1)], c = bits.Add64(acc[1][t&(block-1)], pl, 0)
-				acc[0][t&(block-1)] += ph + c
-				ph, pl = bits.Mul64(v, ai[t])
-				acc[3][t&(block-1)], c = bits.Add64(acc[3][t&(block-1)], pl, 0)
-				acc[2][t&(block-1)] += ph + c
-			}
-		}
-		rns.Reduce128(s, x[lo:hi], acc[0][:], acc[1][:])
-		rns.Reduce128(s, y[lo:hi], acc[2][:], acc[3][:])
-	}
-}
 
 // addScaled adds P·x to dst, where x has the first limbs of dst.
 func (k *kernel) addScaled(dst, x rns.Poly, level int) {

@@ -74,7 +74,7 @@ func addNoise(b rns.Basis, p rns.Poly, src io.Reader) error {
 	for i, s := range b {
 		clear(limb)
 		rns.AddInts(s, limb, e)
-		s.NTT(limb, limb)
+		rns.NTT(s, limb, limb)
 		s.Add(p[i], limb, p[i])
 	}
 	return nil

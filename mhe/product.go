@@ -239,46 +239,11 @@ func (k *kernel) dataSums(m *dataProduct) [][2]rns.Poly {
 				for t, term := range terms {
 					at[t], w[t] = term[0]*run, row[term[1]]
 				}
-				dots(s, out[g][c][j][lo:lo+run], part, at[:len(terms)], w)
+				rns.Dot(s, out[g][c][j][lo:lo+run], part, at[:len(terms)], w)
 			}
 		}
 	})
 	return out
-}
-
-// dots sets dst[i] to Σ_t part[at[t]+i]·w[t]. Sums are kept in 128 bits, those of
-// four residues in registers.
-func dots(s *ring.SubRing, dst, part []uint64, at []int, w []uint64) {
-	w = w[:len(at)]
-	i := 0
-	for ; i+4 <= len(dst); i += 4 {
-		var h0, l0, h1, l1, h2, l2, h3, l3, c uint64
-		for t, f := range w {
-			v := (*[4]uint64)(part[at[t]+i:])
-			h, m := bits.Mul64(v[0], f)
-			l0, c = bits.Add64(l0, m, 0)
-			h0 += h + c
-			h, m = bits.Mul64(v[1], f)
-			l1, c = bits.Add64(l1, m, 0)
-			h1 += h + c
-			h, m = bits.Mul64(v[2], f)
-			l2, c = bits.Add64(l2, m, 0)
-			h2 += h + c
-			h, m = bits.Mul64(v[3], f)
-			l3, c = bits.Add64(l3, m, 0)
-			h3 += h + c
-		}
-		rns.Reduce128(s, dst[i:i+4], []uint64{h0, h1, h2, h3}, []uint64{l0, l1, l2, l3})
-	}
-	for ; i < len(dst); i++ {
-		var hi, lo, c uint64
-		for t, f := range w {
-			h, m := bits.Mul64(part[at[t]+i], f)
-			lo, c = bits.Add64(lo, m, 0)
-			hi += h + c
-		}
-		rns.Reduce128(s, dst[i:i+1], []uint64{hi}, []uint64{lo})
-	}
 }
 
 // An accumulator adds up rotated ciphertexts of degree one or two over the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
 )
@@ -34,20 +35,25 @@ func (b Basis) Append(out []byte, p Poly) []byte {
 }
 
 // Decode reads a polynomial from exactly EncodedSize bytes. Every residue must
-// be below its prime; the error wraps [ErrEncoding] and names limb and index.
+// be below its prime; the error wraps [ErrEncoding] and names limb and index. The
+// polynomial is borrowed: who is done with it may give it back.
 func (b Basis) Decode(in []byte) (Poly, error) {
 	if want := b.EncodedSize(); len(in) != want {
 		return nil, fmt.Errorf("%w: %d bytes, want %d", ErrEncoding, len(in), want)
 	}
-	p := b.New()
+	p := b.Borrow()
 	for i, s := range b {
 		w := width(s)
 		unpack(p[i], in[:w*s.N/8], w)
 		in = in[w*s.N/8:]
-		for k, x := range p[i] {
-			if x >= s.Modulus {
-				return nil, fmt.Errorf("%w: residue %d of limb %d is not below its prime", ErrEncoding, k, i)
-			}
+		var over uint64 // has its top bit set once a residue is not below the prime
+		for _, x := range p[i] {
+			over |= s.Modulus - 1 - x
+		}
+		if over>>63 != 0 {
+			k := slices.IndexFunc(p[i], func(x uint64) bool { return x >= s.Modulus })
+			Return(p)
+			return nil, fmt.Errorf("%w: residue %d of limb %d is not below its prime", ErrEncoding, k, i)
 		}
 	}
 	return p, nil
@@ -56,50 +62,46 @@ func (b Basis) Decode(in []byte) (Poly, error) {
 // pack appends the low w ≤ 63 bits of every value, least significant first. The
 // number of values is a multiple of 8.
 func pack(out []byte, v []uint64, w int) []byte {
+	size := w * len(v) / 8
+	at := len(out)
+	out = slices.Grow(out, size)[:at+size]
+	dst := out[at:]
 	var acc uint64
 	n := 0
 	for _, x := range v {
 		acc |= x << n
 		if n += w; n >= 64 {
-			out = binary.LittleEndian.AppendUint64(out, acc)
+			binary.LittleEndian.PutUint64(dst, acc)
+			dst = dst[8:]
 			n -= 64
 			acc = x >> (w - n)
 		}
 	}
-	for ; n > 0; n -= 8 {
-		out = append(out, byte(acc))
+	for i := range dst {
+		dst[i] = byte(acc)
 		acc >>= 8
 	}
 	return out
 }
 
-// unpack is the inverse of pack.
+// unpack is the inverse of pack. A value is in the eight bytes that it begins in
+// and, if it is wide, in the next: both are read while the input lasts.
 func unpack(v []uint64, in []byte, w int) {
 	mask := uint64(1)<<w - 1
-	var acc uint64
-	n := 0 // bits in acc
-	for i := range v {
-		x := acc
-		if n < w {
-			var next uint64
-			got := 64
-			if len(in) >= 8 {
-				next = binary.LittleEndian.Uint64(in)
-				in = in[8:]
-			} else {
-				got = 8 * len(in)
-				for k, c := range in {
-					next |= uint64(c) << (8 * k)
-				}
-				in = nil
-			}
-			x |= next << n
-			acc = next >> (w - n)
-			n += got - w
-		} else {
-			acc >>= w
-			n -= w
+	bit := 0
+	i := 0
+	for ; i < len(v) && bit>>3+9 <= len(in); i++ {
+		at, shift := bit>>3, bit&7
+		b := in[at : at+9 : at+9]
+		v[i] = (binary.LittleEndian.Uint64(b)>>shift | uint64(b[8])<<(64-shift)) & mask
+		bit += w
+	}
+	for ; i < len(v); i++ {
+		var x uint64
+		for k := 0; k < w; k++ {
+			x |= uint64(in[bit>>3]>>(bit&7)&1) << k
+			bit++
 		}
-		v[i] = x & mask
+		v[i] = x
 	}
 }

@@ -1,6 +1,7 @@
 package rns
 
 import (
+	"math"
 	"math/bits"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
@@ -16,6 +17,7 @@ type Lift struct {
 	frac     []float64  // 1/q_i
 	cof      [][]uint64 // [to][from] Q/q_i mod p_j, Montgomery form
 	qMod     []uint64   // Q mod p_j
+	vectors  *liftVectors
 }
 
 // NewLift prepares the conversion.
@@ -33,6 +35,7 @@ func NewLift(from, to Basis) *Lift {
 		l.cof = append(l.cof, row)
 		l.qMod = append(l.qMod, productExcept(from, -1, t))
 	}
+	l.vectors = newLiftVectors(l)
 	return l
 }
 
@@ -63,6 +66,9 @@ func (l *Lift) Do(in, out Poly, workers int) {
 	n := l.from.N()
 	Each(workers, (n+chunk-1)/chunk, func(c int) {
 		lo, hi := c*chunk, min(n, (c+1)*chunk)
+		if l.vectors.do(l, in, out, lo, hi) {
+			return
+		}
 		if len(l.from) == 1 {
 			l.centre(in, out, lo, hi)
 			return
@@ -117,6 +123,25 @@ func (l *Lift) digits(d *digits, in Poly, lo, hi int) {
 	for x := range hi - lo {
 		d.v[x] = uint64(int64(f[x] + 0.5))
 	}
+}
+
+// Largest returns the largest |x|/Q of the coefficients x of in, in coefficient
+// form, as centred integers: at most 1/2, to about 15 digits.
+func (l *Lift) Largest(in Poly) float64 {
+	var d digits
+	most := 0.0
+	for lo := 0; lo < l.from.N(); lo += chunk {
+		hi := min(l.from.N(), lo+chunk)
+		l.digits(&d, in, lo, hi)
+		for x := range hi - lo {
+			f := 0.0
+			for i, frac := range l.frac {
+				f += float64(int64(d.y[i][x])) * frac
+			}
+			most = max(most, math.Abs(f-math.Round(f)))
+		}
+	}
+	return most
 }
 
 func (l *Lift) combine(d *digits, dst []uint64, j int) {
@@ -211,10 +236,10 @@ func (d *Divider) Round(x Poly, before, after []int64, workers int) {
 	tail := x[k:]
 	for j, s := range d.p {
 		if before == nil {
-			s.INTTLazy(tail[j], tail[j]) // the lift takes any residues
+			INTTLazy(s, tail[j], tail[j]) // the lift takes any residues
 			continue
 		}
-		s.INTT(tail[j], tail[j])
+		INTT(s, tail[j], tail[j])
 		AddInts(s, tail[j], before)
 	}
 	low := d.q.Borrow()
@@ -229,7 +254,7 @@ func (d *Divider) Round(x Poly, before, after []int64, workers int) {
 		if after != nil {
 			subInts(s, low[i], after, d.pMod[i])
 		}
-		s.NTTLazy(low[i], low[i])
+		NTTLazy(s, low[i], low[i])
 		d.quotient(i, x[i], low[i])
 	})
 }
@@ -237,6 +262,9 @@ func (d *Divider) Round(x Poly, before, after []int64, workers int) {
 // quotient sets limb i, x, to (x - low)/P, for low below eight times the prime.
 func (d *Divider) quotient(i int, x, low []uint64) {
 	s := d.q[i]
+	if vectorQuotient(s, x, low, d.pInv[i]) {
+		return
+	}
 	q, mrc, inv, many := s.Modulus, s.MRedConstant, d.pInv[i], 8*s.Modulus
 	low = low[:len(x)]
 	for t, r := range x {

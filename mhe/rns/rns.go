@@ -139,21 +139,23 @@ func Each(workers, n int, f func(i int)) {
 // NTT transforms p in place.
 func (b Basis) NTT(p Poly) {
 	for i, s := range b {
-		s.NTT(p[i], p[i])
+		NTT(s, p[i], p[i])
 	}
 }
 
 // INTT transforms p back in place.
 func (b Basis) INTT(p Poly) {
 	for i, s := range b {
-		s.INTT(p[i], p[i])
+		INTT(s, p[i], p[i])
 	}
 }
 
 // Add adds x to dst; both in the same form.
 func (b Basis) Add(dst, x Poly) {
 	for i, s := range b {
-		s.Add(dst[i], x[i], dst[i])
+		if !vectorAddTo(s, dst[i], x[i]) {
+			s.Add(dst[i], x[i], dst[i])
+		}
 	}
 }
 
@@ -171,7 +173,9 @@ func AddLazy(s *ring.SubRing, dst, x []uint64) {
 // Sub subtracts x from dst; both in the same form.
 func (b Basis) Sub(dst, x Poly) {
 	for i, s := range b {
-		s.Sub(dst[i], x[i], dst[i])
+		if !vectorSubFrom(s, dst[i], x[i]) {
+			s.Sub(dst[i], x[i], dst[i])
+		}
 	}
 }
 
@@ -257,7 +261,7 @@ func reduce128(hi, lo, q, mrc uint64, brc []uint64) uint64 {
 func Reduce128(s *ring.SubRing, dst, hi, lo []uint64) {
 	q, mrc, brc := s.Modulus, s.MRedConstant, s.BRedConstant
 	hi, lo = hi[:len(dst)], lo[:len(dst)]
-	for i := range dst {
+	for i := vectorReduce128(s, dst, hi, lo); i < len(dst); i++ {
 		dst[i] = reduce128(hi[i], lo[i], q, mrc, brc)
 	}
 }

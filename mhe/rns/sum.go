@@ -44,6 +44,9 @@ const flush = 32
 // have a mask or none has, and dst overlaps none of them. Cost: for every residue
 // of a term a multiplication, if there are masks, and one reduction for all.
 func Sum(s *ring.SubRing, dst []uint64, terms []Term) {
+	if terms[0].Mask != nil && vectorSum(s, dst, terms) {
+		return
+	}
 	var acc sums
 	for lo := 0; lo < len(dst); lo += block {
 		hi := min(len(dst), lo+block)
@@ -67,7 +70,7 @@ func Sum(s *ring.SubRing, dst []uint64, terms []Term) {
 // add sets residues lo..hi of dst to a sum of terms without masks.
 func add(q uint64, dst []uint64, terms []Term, lo, hi int) {
 	out := dst[lo:hi]
-	if len(terms) == 2 && terms[0].By == nil && terms[1].By != nil { // a doubling
+	if !vector && len(terms) == 2 && terms[0].By == nil && terms[1].By != nil { // a doubling
 		x, y := terms[0].X[lo:hi], terms[1].X
 		for i, k := range terms[1].By[lo:hi] {
 			out[i] = ring.CRed(x[i]+y[k], q)
@@ -84,8 +87,9 @@ func add(q uint64, dst []uint64, terms []Term, lo, hi int) {
 			t.By[lo:hi].Add(out, t.X, q)
 			continue
 		}
-		for i, r := range t.X[lo:hi] {
-			out[i] = ring.CRed(out[i]+r, q)
+		x := t.X[lo:hi]
+		for i := vectorAddBlock(out, x, q); i < len(out); i++ {
+			out[i] = ring.CRed(out[i]+x[i], q)
 		}
 	}
 }
