@@ -6,7 +6,7 @@
 // to agree on one [Scaler]. It knows no keys, no ciphertexts and no network.
 //
 // The package refuses rather than guesses. A cell that is not a number, a row
-// of another length, a third class or a constant column is an [Error] that
+// of another length, an undeclared class or a constant column is an [Error] that
 // names the file, the row, the column, the value and a remedy; nothing half
 // read is returned. The only guesses are the separator and the header row, and
 // [Read] states their rules.

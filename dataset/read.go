@@ -50,7 +50,7 @@ func ReadFile(path string, s Schema) (Table, Report, error) {
 // 0, 1, 2, …, w-1 with w ≥ 3.
 //
 // Read returns an [Error], or several joined, for rows of another length,
-// cells that are no numbers or not finite, labels other than the two classes,
+// cells that are no numbers or not finite, labels other than the classes,
 // missing labels, missing features under MissingError, duplicate names,
 // columns that do not exist, a label that is dropped, no feature column, no
 // row, and, unless s.Partial, for a column with one value only and for labels
@@ -297,10 +297,13 @@ func (l *loader) checkTarget() {
 		Problem: "only one class is present: every row has this label",
 		Remedy:  "check that this is the label column; training needs rows of both classes",
 	}
+	if l.schema.count() > 2 {
+		e.Remedy = "check that this is the label column; training needs rows of several classes"
+	}
 	switch {
 	case l.schema.Regression:
 		e.Problem, e.Remedy = "every row has this label", "check that this is the label column"
-	case len(l.schema.Classes) == 2:
+	case len(l.schema.Classes) > 0:
 		e.Value = strings.TrimSpace(l.schema.Classes[int(l.y[0])])
 	}
 	l.bad.add(e)

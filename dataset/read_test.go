@@ -84,6 +84,18 @@ func TestReadTables(t *testing.T) {
 			true, want,
 		},
 		{
+			"three text classes in their order", "50,33.6,mid\n31,26.6,low\n32,23.3,high\n",
+			dataset.Schema{Label: "-1", Classes: []string{"low", "mid", "high"}},
+			false,
+			dataset.Table{Features: unnamed.Features, X: want.X, Y: []float64{1, 0, 2}},
+		},
+		{
+			"whole numbers of three classes", "50,33.6,1\n31,26.6,-0\n32,23.3,2.0\n",
+			dataset.Schema{Label: "-1", ClassCount: 3},
+			false,
+			dataset.Table{Features: unnamed.Features, X: want.X, Y: []float64{1, 0, 2}},
+		},
+		{
 			"years as header", "2019,2020,ill\n50,33.6,1\n31,26.6,0\n32,23.3,1\n",
 			dataset.Schema{Label: "ill"},
 			true,

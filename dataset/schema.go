@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,10 +37,14 @@ type Schema struct {
 	Missing Missing
 	// Comma is the separator; 0 detects it among comma, semicolon and tab.
 	Comma rune
-	// Classes are the two label texts that become 0 and 1, in this order, such
-	// as {"benign", "malignant"} or {"2", "4"}. Empty means the labels are 0
-	// and 1. Numbers match by value ("2.0" is "2"), text letter by letter.
+	// Classes are the label texts that become 0, 1, 2 and so on, in this order,
+	// such as {"benign", "malignant"} or {"2", "4"}. Empty means the labels are
+	// whole numbers from 0 already, see ClassCount. Numbers match by value ("2.0"
+	// is "2"), text letter by letter.
 	Classes []string
+	// ClassCount is the number of classes; 0 stands for as many as Classes has, or
+	// for 2. Without Classes the labels are then 0, 1, …, ClassCount-1.
+	ClassCount int
 	// Regression says that the label is a number, not a class.
 	Regression bool
 	// Partial says that the file is one party's part of the data: a column may
@@ -69,27 +74,52 @@ func (s Schema) check() *Error {
 }
 
 func (s Schema) checkClasses() *Error {
-	if len(s.Classes) == 0 {
-		return nil
-	}
-	const remedy = `give the two label texts in the order 0, 1, such as "2", "4", or none when the labels are 0 and 1`
+	given := len(s.Classes)
+	const remedy = `give the label texts in the order 0, 1, …, such as "2", "4", or none when the labels are whole numbers from 0`
 	switch {
-	case s.Regression:
+	case s.Regression && (given > 0 || s.ClassCount != 0):
 		return &Error{
 			Problem: "classes are given for a regression",
 			Remedy:  "leave the classes empty, or turn regression off",
 		}
-	case len(s.Classes) != 2:
-		return &Error{Problem: fmt.Sprintf("%d classes are given, want 2", len(s.Classes)), Remedy: remedy}
-	case sameClass(s.Classes[0], s.Classes[1]):
-		return &Error{Value: s.Classes[0], Problem: "both classes are the same", Remedy: remedy}
+	case s.ClassCount < 0 || s.ClassCount == 1 || s.ClassCount > maxClasses:
+		return &Error{
+			Problem: fmt.Sprintf("%d classes, want 2 to %d", s.ClassCount, maxClasses),
+			Remedy:  "say how many there are, or give their label texts",
+		}
+	case given == 0:
+		return nil
+	case given == 1 || given > maxClasses:
+		return &Error{Problem: fmt.Sprintf("%d classes are given, want 2 to %d", given, maxClasses), Remedy: remedy}
+	case s.ClassCount != 0 && s.ClassCount != given:
+		return &Error{
+			Problem: fmt.Sprintf("the texts of %d classes are given for %d classes", given, s.ClassCount),
+			Remedy:  "give one text for each class, in the order 0, 1, …",
+		}
 	}
-	for _, c := range s.Classes {
+	for i, c := range s.Classes {
 		if isMissing(strings.TrimSpace(c)) {
 			return &Error{Problem: fmt.Sprintf("class %q counts as a missing value", c), Remedy: remedy}
 		}
+		if k := slices.IndexFunc(s.Classes[:i], func(d string) bool { return sameClass(c, d) }); k >= 0 {
+			return &Error{Value: s.Classes[k], Problem: fmt.Sprintf("classes %d and %d are the same", k, i), Remedy: remedy}
+		}
 	}
 	return nil
+}
+
+// maxClasses bounds the number of classes: beyond it the label is a number.
+const maxClasses = 1 << 16
+
+// count returns the number of classes.
+func (s Schema) count() int {
+	switch {
+	case len(s.Classes) > 0:
+		return len(s.Classes)
+	case s.ClassCount > 0:
+		return s.ClassCount
+	}
+	return 2
 }
 
 // target returns the value of a label cell, which is trimmed and not missing.
@@ -102,11 +132,14 @@ func (s Schema) target(cell string) (y float64, problem, remedy string) {
 		return 0, "the label is not finite", "correct the cell or remove the row"
 	case s.Regression:
 		return v, "", ""
-	case len(s.Classes) == 0 && isNumber && (v == 0 || v == 1):
-		return v, "", ""
-	case len(s.Classes) == 0:
+	case len(s.Classes) == 0 && isNumber && v >= 0 && v < float64(s.count()) && v == math.Trunc(v):
+		return math.Abs(v), "", "" // -0 is class 0
+	case len(s.Classes) == 0 && s.count() == 2:
 		return 0, "the label is not 0 or 1",
-			"check that this is the label column, set the classes to the two labels used, or choose regression"
+			"check that this is the label column, set the classes to the labels used, or choose regression"
+	case len(s.Classes) == 0:
+		return 0, fmt.Sprintf("the label is not a whole number from 0 to %d", s.count()-1),
+			"check that this is the label column, set the classes to the labels used, or correct their number"
 	}
 	k := slices.IndexFunc(s.Classes, func(c string) bool { return sameClass(c, cell) })
 	if k < 0 {

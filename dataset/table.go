@@ -13,8 +13,8 @@ type Table struct {
 	Features []string
 	// X is n×d.
 	X [][]float64
-	// Y holds the n targets: 0 or 1 for classification, any finite number for
-	// regression.
+	// Y holds the n targets: 0, 1, … by class for classification, any finite
+	// number for regression.
 	Y []float64
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"sync"
 
 	"github.com/nereid-mhe/nereid/mhe"
 )
@@ -65,28 +64,35 @@ func NewNetworkTwin(p *NetworkPlan, data []NetworkData) (*NetworkTwin, error) {
 // for: the encrypted run would overflow without a sign.
 func (t *NetworkTwin) Step(ctx context.Context, workers int) error {
 	sums := make([][][]float64, len(t.p.Parameters))
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	var failed error
 	slots := make(chan struct{}, max(1, workers))
-	for i := range t.data {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			g, seen, err := t.gradient(i)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				failed = fmt.Errorf("party %d: %w", i, err)
-				return
-			}
-			for k, v := range seen {
-				t.watch.Points[k] = math.Max(t.watch.Points[k], v)
-			}
-			addAll(sums, g)
-		})
+	results := make([]chan partial, len(t.data))
+	for i := range results {
+		results[i] = make(chan partial, 1)
 	}
-	wg.Wait()
+	go func() { // a party's slot is free when its part is added: few are in memory
+		for i := range t.data {
+			slots <- struct{}{}
+			go func() {
+				g, seen, err := t.gradient(i)
+				results[i] <- partial{g, seen, err}
+			}()
+		}
+	}()
+	var failed error
+	for i, c := range results { // in their order, so that rounding is the same every time
+		r := <-c
+		<-slots
+		if r.err != nil && failed == nil {
+			failed = fmt.Errorf("party %d: %w", i, r.err)
+		}
+		if failed != nil {
+			continue
+		}
+		for k, v := range r.seen {
+			t.watch.Points[k] = math.Max(t.watch.Points[k], v)
+		}
+		addAll(sums, r.g)
+	}
 	if failed != nil {
 		return failed
 	}
@@ -98,6 +104,13 @@ func (t *NetworkTwin) Step(ctx context.Context, workers int) error {
 	}
 	t.step++
 	return t.guard()
+}
+
+// A partial is what one party adds to a step of the twin.
+type partial struct {
+	g    [][]mhe.Tensor
+	seen []float64
+	err  error
 }
 
 // addAll adds the slots of g to sums.

@@ -75,3 +75,6 @@ func FitChain(parties, levels, special, logN int, quantum bool) (Set, error) {
 		LogScale: scale, Parties: parties, Quantum: quantum,
 	})
 }
+
+// Special returns the number of special primes.
+func (s Set) Special() int { return len(s.cfg.LogP) }

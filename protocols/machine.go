@@ -67,8 +67,8 @@ type Rules[S any] struct {
 	Gen func(l Label) (S, error)
 
 	// Add returns acc + s. It is exact, commutative and associative, so that the
-	// order of messages does not matter. It may reuse acc and must leave s as it
-	// is, also when it fails.
+	// order of messages does not matter. It may reuse the memory of acc, and that
+	// of s too once it has succeeded; when it fails it leaves s as it is.
 	Add func(acc, s S) (S, error)
 
 	// Encode returns the bytes of a share or sum. Equal sums have equal bytes.

@@ -52,13 +52,18 @@ type NetworkCrypto struct {
 }
 
 // NetworkSeconds are times of compute, and of the modelled network.
+//
+// A party of its own has a core of its own, and what it computes in a step takes
+// the processor time that the simulation takes by step and party: arithmetic,
+// codecs, hashing, the collector, everything. That is IterationParty, and the wall
+// time of a step is that and the network's. Where the system does not tell
+// processor time, it is the median over steps and parties of the timed phases.
 type NetworkSeconds struct {
 	Setup              float64            `json:"setup"`
-	IterationParty     float64            `json:"iteration_party"` // median over steps and parties: compute on one core
-	IterationPhase     map[string]float64 `json:"iteration_party_phase"`
-	IterationCPU       float64            `json:"iteration_party_cpu"` // processor time of the process by step and party, everything included
+	IterationParty     float64            `json:"iteration_party"`
+	IterationPhase     map[string]float64 `json:"iteration_party_phase"` // medians of wall time on a core: includes what other programs take
 	IterationNetwork   float64            `json:"iteration_network_model"`
-	IterationWallModel float64            `json:"iteration_wall_model"` // median
+	IterationWallModel float64            `json:"iteration_wall_model"`
 	TrainingWallModel  float64            `json:"training_wall_model"`
 	Total              float64            `json:"total"` // wall time in this process
 }
@@ -149,28 +154,25 @@ func (s *NetworkSimulation) verify(r *NetworkReport) {
 
 // times fills in seconds and bytes.
 func (s *NetworkSimulation) times(r *NetworkReport) {
-	network := s.networkModel()
-	var parties, walls []time.Duration
+	var parties []time.Duration
 	phase := map[string][]time.Duration{}
 	for _, laps := range s.laps {
-		var slowest netLap
 		for _, l := range laps {
 			parties = append(parties, l.total())
 			for k, d := range map[string]time.Duration{phaseMap: l.local, phaseRefresh: l.refresh, phaseCombine: l.combine, phaseReduce: l.reduce} {
 				phase[k] = append(phase[k], d)
 			}
-			slowest.local = max(slowest.local, l.local)
-			slowest.refresh = max(slowest.refresh, l.refresh)
-			slowest.combine = max(slowest.combine, l.combine)
-			slowest.reduce = max(slowest.reduce, l.reduce)
 		}
-		walls = append(walls, slowest.total()+network)
 	}
+	party := s.cpu.Seconds() / float64(len(s.laps)*len(s.parties))
+	if party == 0 {
+		party = median(parties).Seconds()
+	}
+	network := s.networkModel().Seconds()
 	r.Seconds = NetworkSeconds{
-		Setup: s.setup.Seconds(), IterationParty: median(parties).Seconds(), IterationPhase: map[string]float64{},
-		IterationCPU:     s.cpu.Seconds() / float64(len(s.laps)*len(s.parties)),
-		IterationNetwork: network.Seconds(), IterationWallModel: median(walls).Seconds(),
-		TrainingWallModel: median(walls).Seconds() * float64(len(walls)), Total: time.Since(s.started).Seconds(),
+		Setup: s.setup.Seconds(), IterationParty: party, IterationPhase: map[string]float64{},
+		IterationNetwork: network, IterationWallModel: party + network,
+		TrainingWallModel: (party + network) * float64(len(s.laps)), Total: time.Since(s.started).Seconds(),
 	}
 	for k, d := range phase {
 		r.Seconds.IterationPhase[k] = median(d).Seconds()

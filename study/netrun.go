@@ -287,8 +287,9 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 		states[i] = state // public, and tensors are immutable
 	}
 	s.progress(Progress{"train", done, steps, elapsed})
-	start, cpu := time.Now().Add(-elapsed), processTime()-s.cpu // with those of the steps done
+	start := time.Now().Add(-elapsed) // with that of the steps done
 	for k := done; k < steps; k++ {
+		cpu := processTime()
 		s.laps = append(s.laps, make([]netLap, len(s.parties)))
 		err := s.all(ctx, func(ctx context.Context, p *netParty) error {
 			lap, err := s.step(ctx, p, k, &states[p.id])
@@ -298,10 +299,11 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("study: step %d: %w", k+1, err)
 		}
+		s.cpu += processTime() - cpu
 		if err := s.compareStep(k, states[0]); err != nil {
 			return err
 		}
-		if err := s.save(k+1, states[0], time.Since(start), processTime()-cpu); err != nil {
+		if err := s.save(k+1, states[0], time.Since(start), s.cpu); err != nil {
 			return err
 		}
 		for _, p := range s.parties {
@@ -309,7 +311,6 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 		}
 		s.progress(Progress{"train", k + 1, steps, time.Since(start)})
 	}
-	s.cpu = processTime() - cpu
 	s.trainMap = s.spent(phaseMap)
 	s.state = states[0]
 	return nil

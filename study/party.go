@@ -136,6 +136,11 @@ func (p *party) rules(t task) protocols.Rules[mhe.Share] {
 		},
 		Add: func(acc, s mhe.Share) (sum mhe.Share, err error) {
 			err = on(func() error { sum, err = t.shape.Add(acc, s); return err })
+			if err == nil { // s was decoded for this round, and nobody needs it any more
+				for _, p := range s {
+					rns.Return(p)
+				}
+			}
 			return sum, err
 		},
 		Encode: func(s mhe.Share) (b []byte, err error) {

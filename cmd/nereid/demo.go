@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -44,11 +45,16 @@ func newDemo() *cobra.Command {
 			return o.run(c)
 		},
 	}
+	addFlags(c, groups)
+	return c
+}
+
+// addFlags gives a command its flags, and a help that shows them in groups.
+func addFlags(c *cobra.Command, groups []group) {
 	for _, g := range groups {
 		c.Flags().AddFlagSet(g.flags)
 	}
 	c.SetUsageFunc(usage(groups))
-	return c
 }
 
 // run reads the data, runs the study and writes the report.
@@ -57,7 +63,7 @@ func (o *options) run(c *cobra.Command) error {
 	if err := out.check(); err != nil {
 		return err
 	}
-	table, source, err := o.read()
+	table, source, err := o.read(o.cfg.Seed)
 	if err != nil {
 		return err
 	}
@@ -65,7 +71,7 @@ func (o *options) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	b, err := o.render(source, report)
+	b, err := o.render(report, func(b *bytes.Buffer) { writeText(b, o, source, report) })
 	if err != nil {
 		return err
 	}
@@ -79,39 +85,52 @@ type source struct {
 }
 
 // read returns the rows of the study.
-func (o *options) read() (dataset.Table, source, error) {
+func (o *input) read(seed uint64) (dataset.Table, source, error) {
 	if o.data == "" {
-		t, err := dataset.Synthetic(dataset.SyntheticConfig{Rows: o.rows, Features: o.features, Seed: o.cfg.Seed})
+		t, err := dataset.Synthetic(dataset.SyntheticConfig{Rows: o.rows, Features: o.features, Seed: seed})
 		return t, source{}, err
 	}
 	t, report, err := dataset.ReadFile(o.data, o.schema)
+	return t, source{o.data, report}, unreadable(err, "--data")
+}
+
+// unreadable gives an error of the operating system about a file the remedy.
+func unreadable(err error, flags string) error {
 	if bad := new(dataset.Error); err != nil && !errors.As(err, &bad) {
-		err = &failure{exitData, err, "name a file that exists and can be read with --data"}
+		return &failure{exitData, err, "name a file that exists and can be read with " + flags}
 	}
-	return t, source{o.data, report}, err
+	return err
 }
 
 // study runs the study and shows its progress.
-func (o *options) study(c *cobra.Command, t dataset.Table) (study.Report, error) {
+func (o *options) study(c *cobra.Command, t dataset.Table) (r study.Report, err error) {
+	err = o.show(c, func(log *slog.Logger, progress func(study.Progress)) error {
+		log.Info("data read", "rows", t.Rows(), "features", t.Dim())
+		r, err = study.Run(c.Context(), o.cfg, t, log, progress)
+		return err
+	})
+	return r, err
+}
+
+// show calls run with a log and a progress that are shown on stderr.
+func (o *printing) show(c *cobra.Command, run func(log *slog.Logger, progress func(study.Progress)) error) error {
 	stderr := c.ErrOrStderr()
 	d := newDisplay(stderr, o.quiet)
 	defer d.stop()
-	log := newLog(d, stderr, o.level)
-	log.Info("data read", "rows", t.Rows(), "features", t.Dim())
-	r, err := study.Run(c.Context(), o.cfg, t, log, d.update)
-	return r, errors.Join(err, c.Context().Err())
+	err := run(newLog(d, stderr, o.level), d.update)
+	return errors.Join(err, c.Context().Err())
 }
 
-// render returns the report in the wanted form.
-func (o *options) render(s source, r study.Report) ([]byte, error) {
+// render returns a report in the wanted form: as JSON, or as what text writes.
+func (o *printing) render(report any, text func(*bytes.Buffer)) ([]byte, error) {
 	var b bytes.Buffer
-	if o.format == "json" {
-		err := json.NewEncoder(&b).Encode(r)
-		if err != nil {
-			err = fmt.Errorf("report: %w", err)
-		}
-		return b.Bytes(), err
+	if o.format != "json" {
+		text(&b)
+		return b.Bytes(), nil
 	}
-	writeText(&b, o, s, r)
-	return b.Bytes(), nil
+	err := json.NewEncoder(&b).Encode(report)
+	if err != nil {
+		err = fmt.Errorf("report: %w", err)
+	}
+	return b.Bytes(), err
 }

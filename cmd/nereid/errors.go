@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,9 +39,19 @@ func usageError(remedy, format string, args ...any) error {
 func explain(err error) *failure {
 	var f *failure
 	var data *dataset.Error
+	var rate *study.RateError
+	var file *study.CheckpointError
 	switch {
 	case errors.As(err, &f):
 		return f
+	case errors.As(err, &rate):
+		return &failure{exitRefused, rate.Err, fmt.Sprintf("--rate %g works", rate.Rate)}
+	case errors.As(err, &file):
+		code := exitRefused
+		if file.Err != nil {
+			code = exitUsage
+		}
+		return &failure{code, err, file.Remedy}
 	case errors.As(err, &data):
 		return &failure{exitData, err, data.Remedy}
 	case refused(err):
@@ -60,7 +71,7 @@ var settings = []struct{ words, flag string }{
 	{"parties: ", "--parties"},
 	{"a fan-out of", "--fanout"},
 	{"a test fraction of", "--test-fraction"},
-	{"a sigmoid of degree", "--degree"},
+	{" of degree ", "--degree"},
 	{"an interval of", "--interval"},
 	{"features cut at", "--clip"},
 	{"targets bounded by", "--max-target"},
@@ -75,18 +86,46 @@ var settings = []struct{ words, flag string }{
 	{"model: L2 ", "--l2"},
 	{"an output of the clear twin", "--rate, --interval or --clip"},
 	{"levels between refreshes", "--degree"},
+
+	{" outputs: want", "--outputs"},
+	{"a regression with", "--outputs"},
+	{" steps: want", "--steps"},
+	{"features divided by", "--unit"},
+	{"a floor of", "--floor"},
+	{"by standard deviations at once", "--floor"},
+	{" rows to predict", "--predict"},
+	{", target ", "--max-target"},
+	{"outside the declared classes", "--outputs or --classes"},
+	{" rates of layers", "--rates"},
+	{" of the rate of layer", "--rates"},
+	{"model: momentum ", "--momentum"},
+	{"method without momentum", "--momentum"},
+	{"a warm-up of", "--warmup"},
+	{"falls with power", "--power"},
+	{" with a gain of", "--gain"},
+	{"model: a gain of", "--gain"},
+	{"activation on [", "--bound"},
+	{"a loss on the interval", "--loss-bound"},
+	{"lost in rounding", "--bound"},
+	{"of the clear twin the outputs", "--rate, --gain or --loss-bound"},
+	{"of the clear twin the arguments", "--rate, --gain or --bound"},
+	{"of the clear twin a value", "--rate"},
+	{"of the clear twin a summed", "--rate or --batch"},
+	{"a weight of the clear twin", "--rate or --l2"},
+	{"no parameters fit the network", "--hidden, --degree, --batch or --parties"},
+	{"the widest layer", "--hidden"},
 }
 
 // flagsFor names the flags that a refused study should change.
 func flagsFor(message string) string {
 	var flags []string
 	for _, s := range settings {
-		if strings.Contains(message, s.words) {
+		if strings.Contains(message, s.words) && !slices.Contains(flags, s.flag) {
 			flags = append(flags, s.flag)
 		}
 	}
 	if len(flags) == 0 {
-		return `see "nereid demo --help" for the settings of a study`
+		return `see "nereid help" and --help of the command for the settings of a study`
 	}
 	return "change " + strings.Join(flags, ", ")
 }

@@ -19,11 +19,19 @@ import (
 // options are the flags of the demo.
 type options struct {
 	cfg study.Config
+	input
+	printing
+}
 
-	data           string // file; empty for synthetic data
+// input are the flags that say where the rows come from.
+type input struct {
+	data           string // file; empty for other data
 	schema         dataset.Schema
 	rows, features int // of synthetic data
+}
 
+// printing are the flags of report, progress and logs.
+type printing struct {
 	format, output string
 	level          slog.Level
 	verbose, quiet bool
@@ -31,11 +39,14 @@ type options struct {
 
 // defaults returns the settings of the demo without flags.
 func defaults() *options {
-	return &options{
-		cfg: study.Default(), schema: dataset.Schema{Missing: dataset.MissingError},
-		rows: 500, features: 8, format: "text", level: slog.LevelWarn,
-	}
+	return &options{study.Default(), defaultInput(), defaultPrinting()}
 }
+
+func defaultInput() input {
+	return input{schema: dataset.Schema{Missing: dataset.MissingError}, rows: 500, features: 8}
+}
+
+func defaultPrinting() printing { return printing{format: "text", level: slog.LevelWarn} }
 
 // A group is a set of flags under one heading of the help.
 type group struct {
@@ -46,11 +57,14 @@ type group struct {
 // groups binds flags to o.
 func (o *options) groups() []group {
 	return []group{
-		{"Data", flagSet(o.bindData)},
-		{"Parties and network", flagSet(o.bindParties)},
+		{"Data", flagSet(func(f *pflag.FlagSet) {
+			o.input.bind(f)
+			bindSplit(f, &o.cfg.Common)
+		})},
+		{"Parties and network", flagSet(func(f *pflag.FlagSet) { bindParties(f, &o.cfg.Common) })},
 		{"Training", flagSet(o.bindTraining)},
-		{"Security", flagSet(o.bindSecurity)},
-		{"Output", flagSet(o.bindOutput)},
+		{"Security", flagSet(func(f *pflag.FlagSet) { bindSecurity(f, &o.cfg.Common, "insecure-toy") })},
+		{"Output", flagSet(o.printing.bind)},
 	}
 }
 
@@ -61,7 +75,7 @@ func flagSet(bind func(*pflag.FlagSet)) *pflag.FlagSet {
 	return f
 }
 
-func (o *options) bindData(f *pflag.FlagSet) {
+func (o *input) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.data, "data", o.data, "text `FILE` with a row per sample, separated by comma, semicolon or tab; without it the data is synthetic: Gaussian features in different units, labels drawn from a logistic model")
 	f.StringVar(&o.schema.Label, "label", o.schema.Label, "label column of the file, by `NAME` or by index from 0 (-1 is the last)")
 	f.StringSliceVar(&o.schema.Classes, "classes", nil, "the two labels in the file that mean 0 and 1, as `NEG,POS` (default 0,1)")
@@ -70,17 +84,20 @@ func (o *options) bindData(f *pflag.FlagSet) {
 	f.Var(&value{kind: "CHAR", set: o.setComma}, "comma", "`CHAR` that separates columns, or the word tab (default: detected)")
 	f.IntVar(&o.rows, "rows", o.rows, "`ROWS` of synthetic data")
 	f.IntVar(&o.features, "features", o.features, "`COLUMNS` of synthetic data")
-	f.Float64Var(&o.cfg.TestFraction, "test-fraction", o.cfg.TestFraction, "`SHARE` of the rows kept back for the querier, between 0 and 1")
-	f.Uint64Var(&o.cfg.Seed, "seed", o.cfg.Seed, "public `NUMBER` that fixes synthetic data, split and order of rows; never the cryptography")
 }
 
-func (o *options) bindParties(f *pflag.FlagSet) {
-	f.IntVar(&o.cfg.Parties, "parties", o.cfg.Parties, "`N` data owners, 2 or more")
-	f.IntVar(&o.cfg.Fanout, "fanout", o.cfg.Fanout, "`N` children per inner node of the tree that joins the parties")
-	f.Var(&value{text: string(dataset.PartitionEven), kind: "HOW", set: o.setPartition}, "partition", "`HOW` rows are dealt to parties: even, skewed (party i gets a share like 1/i), label (sorted by label), column:NAME (sorted by a feature)")
-	f.Float64Var(&o.cfg.Link.Mbit, "mbit", o.cfg.Link.Mbit, "bandwidth of the modelled network in `MBIT/S`")
-	f.Float64Var(&o.cfg.Link.Latency, "latency", o.cfg.Link.Latency, "latency of the modelled network, one way, in `MS`")
-	f.IntVar(&o.cfg.Cores, "cores", o.cfg.Cores, "`N` parties that compute at the same time; 0 for all cores of this machine")
+func bindSplit(f *pflag.FlagSet, c *study.Common) {
+	f.Float64Var(&c.TestFraction, "test-fraction", c.TestFraction, "`SHARE` of the rows kept back for the querier, between 0 and 1")
+	f.Uint64Var(&c.Seed, "seed", c.Seed, "public `NUMBER` that fixes synthetic data, split and order of rows; never the cryptography")
+}
+
+func bindParties(f *pflag.FlagSet, c *study.Common) {
+	f.IntVar(&c.Parties, "parties", c.Parties, "`N` data owners, 2 or more")
+	f.IntVar(&c.Fanout, "fanout", c.Fanout, "`N` children per inner node of the tree that joins the parties")
+	f.Var(&value{text: string(dataset.PartitionEven), kind: "HOW", set: func(s string) error { return setPartition(&c.Partition, s) }}, "partition", "`HOW` rows are dealt to parties: even, skewed (party i gets a share like 1/i), label (sorted by label), column:NAME (sorted by a feature)")
+	f.Float64Var(&c.Link.Mbit, "mbit", c.Link.Mbit, "bandwidth of the modelled network in `MBIT/S`")
+	f.Float64Var(&c.Link.Latency, "latency", c.Link.Latency, "latency of the modelled network, one way, in `MS`")
+	f.IntVar(&c.Cores, "cores", c.Cores, "`N` parties that compute at the same time; 0 for all cores of this machine")
 }
 
 func (o *options) bindTraining(f *pflag.FlagSet) {
@@ -96,13 +113,15 @@ func (o *options) bindTraining(f *pflag.FlagSet) {
 	f.Float64Var(&o.cfg.Clip, "clip", o.cfg.Clip, "cut standardised features at this many `STDS` from the mean")
 }
 
-func (o *options) bindSecurity(f *pflag.FlagSet) {
-	f.IntVar(&o.cfg.Flooding, "flooding", o.cfg.Flooding, "statistical security of opened values in `BITS`, 30 to 80")
-	f.BoolVar(&o.cfg.Quantum, "quantum", o.cfg.Quantum, "128-bit security against quantum attackers (slower); without it against classical ones")
-	f.BoolVar(&o.cfg.Insecure, "insecure-toy", o.cfg.Insecure, "NO SECURITY AT ALL: a toy ring that runs in seconds, to try the command out")
+// bindSecurity binds the flags of security; toy is the name of the one that turns
+// it off.
+func bindSecurity(f *pflag.FlagSet, c *study.Common, toy string) {
+	f.IntVar(&c.Flooding, "flooding", c.Flooding, "statistical security of opened values in `BITS`, 30 to 80")
+	f.BoolVar(&c.Quantum, "quantum", c.Quantum, "128-bit security against quantum attackers (slower); without it against classical ones")
+	f.BoolVar(&c.Insecure, toy, c.Insecure, "NO SECURITY AT ALL: a toy ring that runs in seconds, to try the command out")
 }
 
-func (o *options) bindOutput(f *pflag.FlagSet) {
+func (o *printing) bind(f *pflag.FlagSet) {
 	f.Var(choice(&o.format, "text", "json"), "format", "`FORM` of the report, text or json; json is one line, the last on stdout")
 	f.StringVar(&o.output, "output", o.output, "`FILE` for the report instead of stdout; it is replaced once the report is complete")
 	f.BoolVarP(&o.quiet, "quiet", "q", o.quiet, "no progress on stderr")
@@ -113,6 +132,17 @@ func (o *options) bindOutput(f *pflag.FlagSet) {
 // check reports flags that do not go together, and carries over those that stand
 // for two settings.
 func (o *options) check(f *pflag.FlagSet) error {
+	if err := o.input.check(f); err != nil {
+		return err
+	}
+	if n := len(o.schema.Classes); f.Changed("classes") && n != 2 {
+		return usageError("give the label that means 0 and the one that means 1, such as --classes 2,4", "--classes names %d labels, want 2", n)
+	}
+	o.schema.Regression = o.cfg.Regression
+	return o.printing.check(f)
+}
+
+func (o *input) check(f *pflag.FlagSet) error {
 	fileOnly, syntheticOnly := []string{"label", "classes", "drop", "missing", "comma"}, []string{"rows", "features"}
 	for _, name := range fileOnly {
 		if f.Changed(name) && o.data == "" {
@@ -124,17 +154,19 @@ func (o *options) check(f *pflag.FlagSet) error {
 			return usageError("drop one of the two", "--%s is for synthetic data, but --data names a file", name)
 		}
 	}
-	switch n := len(o.schema.Classes); {
+	switch {
 	case f.Changed("data") && o.data == "":
 		return usageError("name a file", "--data is empty")
 	case o.data != "" && o.schema.Label == "":
 		return usageError("name the label column with --label, by name or index", "--data needs a label column")
-	case f.Changed("classes") && n != 2:
-		return usageError("give the label that means 0 and the one that means 1, such as --classes 2,4", "--classes names %d labels, want 2", n)
-	case f.Changed("output") && o.output == "":
+	}
+	return nil
+}
+
+func (o *printing) check(f *pflag.FlagSet) error {
+	if f.Changed("output") && o.output == "" {
 		return usageError("name a file", "--output is empty")
 	}
-	o.schema.Regression = o.cfg.Regression
 	if o.verbose && !f.Changed("log-level") {
 		o.level = slog.LevelInfo
 	}
@@ -170,7 +202,7 @@ func choice[T ~string](p *T, words ...T) *value {
 	}}
 }
 
-func (o *options) setComma(s string) error {
+func (o *input) setComma(s string) error {
 	if s == "tab" || s == `\t` {
 		s = "\t"
 	}
@@ -182,17 +214,17 @@ func (o *options) setComma(s string) error {
 	return nil
 }
 
-func (o *options) setPartition(s string) error {
+func setPartition(to *dataset.Partition, s string) error {
 	p := dataset.Partition(s)
 	known := []dataset.Partition{dataset.PartitionEven, dataset.PartitionSkewed, dataset.PartitionLabel}
 	if column, ok := strings.CutPrefix(s, "column:"); !slices.Contains(known, p) && (!ok || column == "") {
 		return errors.New("want even, skewed, label or column:NAME")
 	}
-	o.cfg.Partition = p
+	*to = p
 	return nil
 }
 
-func (o *options) setLevel(s string) error {
+func (o *printing) setLevel(s string) error {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 	l, ok := levels[s]
 	if !ok {

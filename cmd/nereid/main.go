@@ -2,6 +2,8 @@
 // stay encrypted from the first step to the last.
 //
 //	nereid demo      run a whole study with all its parties in one process
+//	nereid simulate  the same for a network of several layers
+//	nereid plan      find the fastest way to train a network, and what it costs
 //	nereid version   print the version and how the binary was built
 //
 // The command is thin: it reads flags and files, calls package study, and shows
@@ -11,6 +13,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,10 +59,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	if ctx.Err() != nil {
+	var f *failure
+	if ctx.Err() != nil && !(errors.As(err, &f) && f.code == exitInterrupted) {
 		err = &failure{code: exitInterrupted, err: errInterrupted}
 	}
-	f := explain(err)
+	f = explain(err)
 	f.show(stderr, wantsJSON(args))
 	return f.code
 }
@@ -103,7 +107,7 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newPlan(), newVersion())
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"os"
@@ -41,8 +42,8 @@ func TestScripts(t *testing.T) {
 //	fails CODE ARGS...
 //
 // which runs nereid and wants the exit code, nothing on stdout, one message on
-// stderr, and no file left behind. A demo writes its report to a file and runs on
-// the toy ring.
+// stderr, and no file left behind or changed. Demos and simulations write their
+// report to a file and run on the toy ring, without progress.
 func scriptFails(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: fails code args...")
@@ -50,12 +51,15 @@ func scriptFails(ts *testscript.TestScript, neg bool, args []string) {
 	code, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	args = args[1:]
-	if len(args) > 0 && args[0] == "demo" {
-		toy := []string{"demo", "--insecure-toy"}
+	if len(args) > 0 && (args[0] == "demo" || args[0] == "simulate") {
+		toy := []string{args[0], "--insecure-toy"}
 		if !slices.Contains(args, "--output") {
 			toy = append(toy, "--output", "report.out")
 		}
 		args = append(toy, args[1:]...)
+	}
+	if len(args) > 0 && args[0] == "simulate" {
+		args = append(args, "--quiet") // the clear twin comes before refusals
 	}
 	before := list(ts)
 	var exit *exec.ExitError
@@ -173,6 +177,93 @@ func TestCancelled(t *testing.T) {
 	require.Equal(t, exitInterrupted, run(ctx, append(toy, "--quiet"), &stdout, &stderr))
 	require.Empty(t, stdout.String())
 	require.Equal(t, "nereid: interrupted: no report was written\n", stderr.String())
+}
+
+// trigger calls do, once, when a write contains words.
+type trigger struct {
+	bytes.Buffer
+	words string
+	do    func()
+}
+
+func (w *trigger) Write(b []byte) (int, error) {
+	if w.do != nil && bytes.Contains(b, []byte(w.words)) {
+		w.do()
+		w.do = nil
+	}
+	return w.Buffer.Write(b)
+}
+
+// A simulation that is interrupted goes on from its checkpoint with the same
+// command, and says so.
+func TestSimulateResumes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	args := []string{
+		"simulate", "--insecure", "--rows", "60", "--features", "3", "--hidden", "4", "--parties", "2",
+		"--steps", "3", "--checkpoint", file, "--format", "json",
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var stdout bytes.Buffer
+	stderr := &trigger{words: `"phase":"train","step":2,`, do: cancel}
+	require.Equal(t, exitInterrupted, run(ctx, args, &stdout, stderr))
+	require.Empty(t, stdout.String())
+	require.Contains(t, stderr.String(), "the same command goes on from "+file)
+
+	stderr = &trigger{}
+	require.Equal(t, exitOK, run(t.Context(), args, &stdout, stderr), stderr)
+	require.NotContains(t, stderr.String(), `"phase":"train","step":1,`)
+	require.Contains(t, stderr.String(), `"phase":"train","step":3,`)
+	require.Contains(t, stdout.String(), `"iterations":3,`)
+}
+
+// writeIDX writes a file in the idx format of unsigned bytes.
+func writeIDX(t *testing.T, path string, sizes []uint32, content []byte) {
+	t.Helper()
+	b := []byte{0, 0, 8, byte(len(sizes))}
+	for _, n := range sizes {
+		b = binary.BigEndian.AppendUint32(b, n)
+	}
+	require.NoError(t, os.WriteFile(path, append(b, content...), 0o600))
+}
+
+// Images of four classes, with test images of their own and with a share of the
+// others.
+func TestSimulateImages(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, n, side int) (images, labels string) {
+		var pixels, classes []byte
+		for i := range n {
+			classes = append(classes, byte(i%4))
+			for p := range side * side {
+				pixels = append(pixels, byte(20*(i%7)+50*(i%4)*(p%2)))
+			}
+		}
+		images, labels = filepath.Join(dir, name), filepath.Join(dir, name+"-labels")
+		writeIDX(t, images, []uint32{uint32(n), uint32(side), uint32(side)}, pixels)
+		writeIDX(t, labels, []uint32{uint32(n)}, classes)
+		return images, labels
+	}
+	images, labels := write("train", 60, 3)
+	testImages, testLabels := write("test", 20, 3)
+	wider, widerLabels := write("wider", 20, 4)
+	args := []string{"simulate", "--insecure", "-q", "--images", images, "--labels", labels, "--hidden", "4", "--parties", "2", "--steps", "1", "--format", "json"}
+	for name, tt := range map[string]struct {
+		more []string
+		code int
+		want string
+	}{
+		"own test":      {[]string{"--test-images", testImages, "--test-labels", testLabels}, exitOK, `"layers":[9,4,4],"train":60,"test":20,`},
+		"a share":       {nil, exitOK, `"layers":[9,4,4],"train":48,"test":12,`},
+		"other size":    {[]string{"--test-images", wider, "--test-labels", widerLabels}, exitData, "images of 16 pixels, those to train on have 9"},
+		"fewer outputs": {[]string{"--outputs", "3"}, exitRefused, "a label outside the declared classes"},
+		"exchanged":     {[]string{"--test-images", testLabels, "--test-labels", testImages}, exitData, "seem to be exchanged"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			require.Equal(t, tt.code, run(t.Context(), append(slices.Clone(args), tt.more...), &stdout, &stderr), stderr.String())
+			require.Contains(t, stdout.String()+stderr.String(), tt.want)
+		})
+	}
 }
 
 // A signal in the middle of training ends the process soon, with its exit code

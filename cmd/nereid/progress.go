@@ -102,9 +102,11 @@ type bars struct {
 
 // phaseTitles says what the phases of a study are about.
 var phaseTitles = map[string]string{
-	"setup":   "collective keys, standardisation",
-	"train":   "training on encrypted weights",
-	"predict": "predictions for the querier",
+	"clear twin":    "the same training in the clear",
+	"learning rate": "looking for a rate that works",
+	"setup":         "collective keys, standardisation",
+	"train":         "training on encrypted weights",
+	"predict":       "predictions for the querier",
 }
 
 func (b *bars) update(p study.Progress) {

@@ -14,10 +14,32 @@ import (
 	"github.com/nereid-mhe/nereid/study"
 )
 
-// A text is a report as it is printed: sections of aligned lines, none over
+// A page is a report as it is printed: sections of aligned lines, none over
 // helpWidth columns unless a file name is.
+type page struct{ bytes.Buffer }
+
+func (t *page) line(format string, args ...any) {
+	fmt.Fprintf(t, format, args...)
+	t.WriteByte('\n')
+}
+
+// heading starts a section.
+func (t *page) heading(title string) { t.line("\n%s", title) }
+
+// fact prints an entry with its name in the left column and paragraphs beside it.
+func (t *page) fact(name string, paragraphs ...string) {
+	const left = 15
+	for _, p := range paragraphs {
+		for _, l := range wrap(p, helpWidth-left) {
+			t.line("  %-*s%s", left-2, name, l)
+			name = ""
+		}
+	}
+}
+
+// A text is the report of the demo.
 type text struct {
-	bytes.Buffer
+	page
 	o *options
 	s source
 	r study.Report
@@ -29,31 +51,16 @@ func writeText(b *bytes.Buffer, o *options, s source, r study.Report) {
 	t.head()
 	t.result()
 	t.cost()
-	t.crypto()
-	t.opened()
+	t.heading("CRYPTOGRAPHY")
+	t.protection(r.Crypto, r.Parties, o.cfg.Quantum, toyFlag)
+	t.fact("keys", fmt.Sprintf("collective public key, relinearisation key and %s", count(r.Crypto.GaloisKeys, "rotation key")))
+	t.opened(r.Openings)
 	t.verification()
-	t.insecure()
+	t.insecure(r.Crypto.Insecure, toyFlag)
 	t.WriteTo(b) // both in memory
 }
 
-func (t *text) line(format string, args ...any) {
-	fmt.Fprintf(t, format, args...)
-	t.WriteByte('\n')
-}
-
-// heading starts a section.
-func (t *text) heading(title string) { t.line("\n%s", title) }
-
-// fact prints an entry with its name in the left column and paragraphs beside it.
-func (t *text) fact(name string, paragraphs ...string) {
-	const left = 15
-	for _, p := range paragraphs {
-		for _, l := range wrap(p, helpWidth-left) {
-			t.line("  %-*s%s", left-2, name, l)
-			name = ""
-		}
-	}
-}
+const toyFlag = "--insecure-toy"
 
 // wrap breaks a paragraph into lines of at most width characters; longer words
 // are left whole.
@@ -70,9 +77,10 @@ func wrap(p string, width int) []string {
 	return lines
 }
 
-func (t *text) insecure() {
-	if t.r.Crypto.Insecure {
-		t.line("\n*** INSECURE: toy parameters (--insecure-toy). NOTHING IN THIS RUN WAS PROTECTED. ***")
+// insecure warns of a toy ring, which flag asked for.
+func (t *page) insecure(toy bool, flag string) {
+	if toy {
+		t.line("\n*** INSECURE: toy parameters (%s). NOTHING IN THIS RUN WAS PROTECTED. ***", flag)
 	}
 }
 
@@ -82,7 +90,7 @@ func (t *text) head() {
 		model = "linear regression"
 	}
 	t.line("Nereid demo: %s of %d parties on encrypted weights", model, t.r.Parties)
-	t.insecure()
+	t.insecure(t.r.Crypto.Insecure, toyFlag)
 	t.line("")
 	t.fact("Data", t.data(), fmt.Sprintf("%s to train on, dealt to %d parties %s; %s for the querier",
 		count(t.r.Train, "row"), t.r.Parties, t.partition(), count(t.r.Test, "test row")))
@@ -93,21 +101,28 @@ func (t *text) head() {
 }
 
 func (t *text) data() string {
-	shape := fmt.Sprintf("%s, %s", count(t.r.Samples, "row"), count(t.r.Features, "feature"))
-	if t.s.name == "" {
-		return fmt.Sprintf("synthetic, seed %d: %s, labels drawn from a logistic model", t.o.cfg.Seed, shape)
-	}
-	if t.s.Dropped > 0 {
-		shape += fmt.Sprintf("; %s with missing values left out", count(t.s.Dropped, "row"))
-	}
-	if t.s.Imputed > 0 {
-		shape += fmt.Sprintf("; %s filled with the column's mean", count(t.s.Imputed, "missing value"))
-	}
-	return t.s.name + ": " + shape
+	return t.s.describe(t.o.cfg.Seed, fmt.Sprintf("%s, %s", count(t.r.Samples, "row"), count(t.r.Features, "feature")))
 }
 
-func (t *text) partition() string {
-	switch p := t.o.cfg.Partition; p {
+// describe says where rows of a shape come from and what the loader did.
+func (s source) describe(seed uint64, shape string) string {
+	if s.name == "" {
+		return fmt.Sprintf("synthetic, seed %d: %s, labels drawn from a logistic model", seed, shape)
+	}
+	if s.Dropped > 0 {
+		shape += fmt.Sprintf("; %s with missing values left out", count(s.Dropped, "row"))
+	}
+	if s.Imputed > 0 {
+		shape += fmt.Sprintf("; %s filled with the column's mean", count(s.Imputed, "missing value"))
+	}
+	return s.name + ": " + shape
+}
+
+func (t *text) partition() string { return dealt(t.o.cfg.Partition) }
+
+// dealt says how rows are dealt to parties.
+func dealt(p dataset.Partition) string {
+	switch p {
 	case "", dataset.PartitionEven:
 		return "evenly"
 	case dataset.PartitionSkewed:
@@ -138,24 +153,29 @@ func (t *text) loss() string {
 
 // result is the table of models side by side.
 func (t *text) result() {
-	a, show, differ := t.r.Accuracy, percent, points
-	title := "ACCURACY"
-	if t.r.RMSE != nil {
-		a, show, differ, title = t.r.RMSE, rounded, relative, "ROOT MEAN SQUARED ERROR"
-	}
 	exact := "pooled rows in the clear, exact sigmoid"
 	if t.r.RMSE != nil {
 		exact = "pooled rows in the clear"
 	}
-	t.heading(fmt.Sprintf("%s ON THE %s", title, strings.ToUpper(count(t.r.Test, "test row"))))
-	t.line("  %-55s %8s", "encrypted training, predictions opened to the querier", show(a.Encrypted))
+	t.models(t.r.Accuracy, t.r.RMSE, t.r.Test, t.r.Parties, "predictions opened to the querier", exact)
+}
+
+// models prints what models reach on the test rows, accuracies or errors: how
+// says how those of the encrypted one became known.
+func (t *page) models(accuracy, rmse *study.Accuracy, test, parties int, how, exact string) {
+	a, show, differ, title := accuracy, percent, points, "ACCURACY"
+	if rmse != nil {
+		a, show, differ, title = rmse, rounded, relative, "ROOT MEAN SQUARED ERROR"
+	}
+	t.heading(fmt.Sprintf("%s ON THE %s", title, strings.ToUpper(count(test, "test row"))))
+	t.line("  %-55s %8s", "encrypted training, "+how, show(a.Encrypted))
 	for _, m := range []struct {
 		what  string
 		value float64
 	}{
 		{"clear twin: the same steps and polynomials in the clear", a.ClearTwin},
 		{"exact: " + exact, a.Exact},
-		{fmt.Sprintf("local only: a party on its own rows, mean of %d", t.r.Parties), a.LocalOnly},
+		{fmt.Sprintf("local only: a party on its own rows, mean of %d", parties), a.LocalOnly},
 	} {
 		t.line("  %-55s %8s   %s", m.what, show(m.value), differ(a.Encrypted, m.value))
 	}
@@ -191,39 +211,43 @@ func (t *text) cost() {
 	}
 	t.line("  %-10s %-35s %14s %18s", "one step", "(median of compute)", size(r.Bytes.IterationParty), seconds(r.Seconds.IterationPartyP50))
 
-	cores := t.o.cfg.Cores
-	if cores == 0 {
-		cores = runtime.GOMAXPROCS(0)
-	}
 	t.heading("TIME")
-	t.line("  in this process, %s, no network", count(cores, "core"))
+	t.line("  in this process, %s, no network", coresOf(t.o.cfg.Common))
 	t.line("    setup %s, predictions %s, whole study %s", seconds(r.Seconds.Setup), seconds(r.Seconds.Prediction), seconds(r.Seconds.Total))
 	t.line("  modelled with parties on separate hosts, %g Mbit/s and %g ms one way", t.o.cfg.Link.Mbit, t.o.cfg.Link.Latency)
 	t.line("    a step %s, all %s %s", seconds(r.Seconds.IterationWallModel), count(r.Iterations, "step"), seconds(r.Seconds.TrainingWallModel))
 }
 
-func (t *text) crypto() {
-	c := t.r.Crypto
-	t.heading("CRYPTOGRAPHY")
+// coresOf says how many cores a study uses.
+func coresOf(c study.Common) string {
+	if c.Cores == 0 {
+		return count(runtime.GOMAXPROCS(0), "core")
+	}
+	return count(c.Cores, "core")
+}
+
+// protection prints the parameters that matter for security; toy is the flag that
+// turns it off.
+func (t *page) protection(c study.Crypto, parties int, quantum bool, toy string) {
 	attacker := "classical"
-	if t.o.cfg.Quantum {
+	if quantum {
 		attacker = "quantum"
 	}
 	security := fmt.Sprintf("%d bits or more against %s attackers (ePrint 2024/463)", c.SecurityBits, attacker)
 	if c.Insecure {
-		security = "NONE: toy ring (--insecure-toy)"
+		security = fmt.Sprintf("NONE: toy ring (%s)", toy)
 	}
 	t.fact("security", security)
-	t.fact("scheme", fmt.Sprintf("multiparty CKKS; it takes all %d parties to open anything", t.r.Parties))
+	t.fact("scheme", fmt.Sprintf("multiparty CKKS; it takes all %d parties to open anything", parties))
 	t.fact("ring", fmt.Sprintf("degree 2^%d, modulus of %.0f bits with special primes, scale of %d bits", c.LogN, c.LogQP, c.LogScale))
 	t.fact("masks", fmt.Sprintf("%d bits in a refresh: %d more than what they hide", c.MaskBits, c.Lambda))
 	t.fact("flooding", fmt.Sprintf("%d bits of statistical security for every opened value", c.Flooding))
-	t.fact("keys", fmt.Sprintf("collective public key, relinearisation key and %s", count(c.GaloisKeys, "rotation key")))
 }
 
-func (t *text) opened() {
+// opened prints what left encryption.
+func (t *page) opened(openings []study.Opened) {
 	t.heading("OPENED, AND TO WHOM")
-	for _, o := range t.r.Openings {
+	for _, o := range openings {
 		how := "public, not encrypted"
 		if o.Flooding > 0 {
 			how = fmt.Sprintf("flooded at %d bits", o.Flooding)

@@ -1,0 +1,583 @@
+package nn
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/mhe/rns"
+	"github.com/nereid-mhe/nereid/params"
+)
+
+// A PlanRequest is what a plan is wanted for. Fields with a stated default may be
+// zero.
+type PlanRequest struct {
+	Net     Network // with Batch 0, the largest that each layout holds
+	Link    Link
+	Fanout  int  // most children of a party in a tree; 0 for all others
+	Quantum bool // 128 bits against quantum attackers
+	Predict bool // plan predictions too
+
+	MaxMemory    int64     // bytes of a party; 0 for no limit
+	MaxWeightErr float64   // standard deviation of a weight's error after training; 0 for 1e-3
+	Costs        mhe.Costs // of the machines; the zero value for [DefaultCosts]
+}
+
+func (r PlanRequest) withDefaults() PlanRequest {
+	if r.MaxWeightErr == 0 {
+		r.MaxWeightErr = 1e-3
+	}
+	if r.Costs.Version == 0 {
+		r.Costs = DefaultCosts()
+	}
+	return r
+}
+
+func (r PlanRequest) check() error {
+	n := r.Net
+	n.Batch = max(n.Batch, 1)
+	errs := []error{n.check(), r.Costs.Check()}
+	must := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrModel}, args...)...))
+		}
+	}
+	must(r.Net.Batch >= 0, "a batch of %d rows", r.Net.Batch)
+	must(r.Link.Mbit > 0 && !math.IsInf(r.Link.Mbit, 0) && r.Link.Latency >= 0 && !math.IsInf(r.Link.Latency, 0),
+		"a link of %g Mbit/s and %g ms", r.Link.Mbit, r.Link.Latency)
+	must(r.Fanout >= 0, "a fan-out of %d, want 1 or more, or 0 for all", r.Fanout)
+	must(r.MaxMemory >= 0, "a memory limit of %d bytes", r.MaxMemory)
+	must(r.MaxWeightErr > 0, "weights within %g, want a positive number", r.MaxWeightErr)
+	return errors.Join(errs...)
+}
+
+// A Constraint is what rejects a candidate.
+type Constraint string
+
+// The constraints, from the first that is checked.
+const (
+	Security  Constraint = "security"  // no primes within the security table, or too few bits for each
+	Shape     Constraint = "shape"     // layers or batch do not fit the layout, or levels the chain
+	Precision Constraint = "precision" // weights would be too coarse
+	MemorySet Constraint = "memory"
+	Slower    Constraint = "slower" // than another candidate, or less precise
+)
+
+// A Candidate is a choice of parameters, layout and refresh points, and what
+// became of it.
+type Candidate struct {
+	LogN, Special int
+	Layout        Layout
+	Batch         int
+	Plan          *NetworkPlan // nil if none could be compiled
+	Price         Price
+
+	Rejected Constraint // empty for the one that was chosen
+	Reason   string     // why, in a line
+}
+
+// Skipped returns the names of the points at which nothing is refreshed.
+func (c Candidate) Skipped(n Network) []string {
+	var names []string
+	for i, skip := range c.Layout.NoRefresh {
+		if skip {
+			names = append(names, n.pointName(i))
+		}
+	}
+	return names
+}
+
+// pointName names a point of refresh as plans do.
+func (n Network) pointName(i int) string {
+	if i < n.layers() {
+		return fmt.Sprintf("forward %d", i+1)
+	}
+	return fmt.Sprintf("backward %d", 2*n.layers()-i)
+}
+
+// Placement describes the points of refresh of a candidate.
+func (c Candidate) Placement(n Network) string {
+	skipped := c.Skipped(n)
+	switch {
+	case len(skipped) == 0:
+		return "refresh at all points"
+	case len(skipped) == len(c.Layout.NoRefresh):
+		return "no local refresh"
+	}
+	return "no refresh at " + strings.Join(skipped, ", ")
+}
+
+// String describes the choice: ring, special primes, windows, points.
+func (c Candidate) String() string {
+	s := fmt.Sprintf("N=2^%d, %d special", c.LogN, c.Special)
+	if c.Plan == nil {
+		return fmt.Sprintf("%s, points %s", s, pointMask(c.Layout.NoRefresh))
+	}
+	l := c.Layout
+	return fmt.Sprintf("%s, windows %d/%d/%d, %s", s, l.InputWindow, l.InputBaby, l.InnerWindow, c.Placement(c.Plan.Net))
+}
+
+// pointMask writes refreshed points as + and skipped ones as -.
+func pointMask(skip []bool) string {
+	b := make([]byte, len(skip))
+	for i, s := range skip {
+		b[i] = '+'
+		if s {
+			b[i] = '-'
+		}
+	}
+	return string(b)
+}
+
+// A PlanSearch is the outcome of a search.
+type PlanSearch struct {
+	Request    PlanRequest
+	Candidates []Candidate // that fit: the chosen one, then the others, the fastest first
+	Rejected   []Candidate // that do not fit
+}
+
+// Best returns the chosen candidate.
+func (s *PlanSearch) Best() Candidate { return s.Candidates[0] }
+
+// PlanNetwork searches parameters, layouts and points of refresh for the plan that
+// trains fastest: least seconds of an iteration, or of an iteration per row if the
+// batch is open. Of plans within two percent of that, which is less than a model
+// can tell, one with at least a bit more of precision is chosen. The outcome follows from
+// the request alone.
+//
+// All placements of refreshes are tried on the smallest rings that hold their
+// levels, with layouts that suit few parties; the windows of the best of them are
+// then varied one after the other. Errors wrap [ErrModel] or [mhe.ErrCosts]; if
+// nothing fits, the error says what would.
+func PlanNetwork(ctx context.Context, r PlanRequest) (*PlanSearch, error) {
+	r = r.withDefaults()
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	s := newSearcher(r)
+	if err := s.places(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.windows(ctx); err != nil {
+		return nil, err
+	}
+	return s.result()
+}
+
+// Distinct returns the best candidate of every ring, number of special primes and
+// placement of refreshes, the best first, and then the best of those that were
+// compiled but do not fit.
+func (s *PlanSearch) Distinct() []Candidate {
+	refused := slices.DeleteFunc(slices.Clone(s.Rejected), func(c Candidate) bool { return c.Plan == nil })
+	slices.SortStableFunc(refused, func(a, b Candidate) int { return cmp.Compare(a.Price.Row, b.Price.Row) })
+	seen := map[string]bool{}
+	var out []Candidate
+	for _, c := range slices.Concat(s.Candidates, refused) {
+		key := fmt.Sprint(c.LogN, c.Special, pointMask(c.Layout.NoRefresh))
+		if !seen[key] {
+			seen[key] = true
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Points writes the points of refresh of a candidate in their order, forward from
+// the first layer and backward from the last: + for a refresh and - for none.
+func (c Candidate) Points() string { return pointMask(c.Layout.NoRefresh) }
+
+// A searcher tries candidates.
+type searcher struct {
+	r      PlanRequest
+	levels map[string]levelsOrError // by points
+	sets   map[[3]int]setOrError    // by ring, special primes, levels
+	all    []Candidate
+	seen   map[string]int // index in all
+}
+
+type levelsOrError struct {
+	levels int
+	err    error
+}
+
+type setOrError struct {
+	set params.Set
+	err error
+}
+
+func newSearcher(r PlanRequest) *searcher {
+	return &searcher{r: r, levels: map[string]levelsOrError{}, sets: map[[3]int]setOrError{}, seen: map[string]int{}}
+}
+
+const (
+	minSearchRing, maxSearchRing = 14, 16
+	maxSearchSpecial             = 3
+	refined                      = 3 // candidates whose windows are varied
+)
+
+// placements returns the choices of points without refresh: all subsets of few,
+// else none, all, every single one, and those of one direction.
+func (n Network) placements() [][]bool {
+	points := 2*n.layers() - 1
+	var out [][]bool
+	if points <= 5 {
+		for m := range 1 << points {
+			skip := make([]bool, points)
+			for i := range skip {
+				skip[i] = m>>i&1 == 1
+			}
+			out = append(out, skip)
+		}
+		return out
+	}
+	all, forward, backward := make([]bool, points), make([]bool, points), make([]bool, points)
+	for i := range points {
+		all[i], forward[i], backward[i] = true, i < n.layers(), i >= n.layers()
+	}
+	out = append(out, make([]bool, points), all, forward, backward)
+	for i := range points {
+		one := make([]bool, points)
+		one[i] = true
+		out = append(out, one)
+	}
+	return out
+}
+
+// places tries all placements, each on the smallest ring that has a candidate
+// which fits in one pass, and on the larger ones too if the batch is open.
+func (s *searcher) places(ctx context.Context) error {
+	placements := s.r.Net.placements()
+	done := make([]bool, len(placements))
+	for logN := minSearchRing; logN <= maxSearchRing; logN++ {
+		var wanted []Candidate
+		var of []int
+		for i, skip := range placements {
+			if done[i] && s.r.Net.Batch > 0 {
+				continue
+			}
+			for special := 1; special <= maxSearchSpecial; special++ {
+				l := resolved(s.r.Net, 1<<logN, Layout{NoRefresh: skip, Predict: s.r.Predict})
+				wanted = append(wanted, Candidate{LogN: logN, Special: special, Layout: l})
+				of = append(of, i)
+			}
+		}
+		got, err := s.try(ctx, wanted)
+		if err != nil {
+			return err
+		}
+		for k, c := range got {
+			if c.Rejected == "" && c.Plan.Passes == 1 {
+				done[of[k]] = true
+			}
+		}
+	}
+	return nil
+}
+
+// windows varies the windows of the best candidates: one of them at a time, the
+// input's once more at the end.
+func (s *searcher) windows(ctx context.Context) error {
+	best := s.fitting()
+	for _, c := range best[:min(refined, len(best))] {
+		sizes := []int{8, 16, 32, 64, 128}
+		for _, vary := range []func(l *Layout, v int){
+			func(l *Layout, v int) { l.InputWindow, l.InputBaby = v, min(l.InputBaby, v) },
+			func(l *Layout, v int) { l.InputBaby = v / 8 }, // 1 to 16
+			func(l *Layout, v int) { l.InnerWindow = v },
+			func(l *Layout, v int) { l.InputWindow, l.InputBaby = v, min(l.InputBaby, v) },
+		} {
+			var wanted []Candidate
+			for _, v := range sizes {
+				d := c
+				vary(&d.Layout, v)
+				fits := d.Layout.InputBaby <= d.Layout.InputWindow && d.Layout.InputWindow <= c.Plan.Grid.Block
+				if d.Layout = resolved(s.r.Net, c.Plan.Set.N(), d.Layout); fits {
+					wanted = append(wanted, d)
+				}
+			}
+			got, err := s.try(ctx, wanted)
+			if err != nil {
+				return err
+			}
+			for _, d := range got {
+				if d.Rejected == "" && s.less(d, c) {
+					c = d
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// fitting returns the candidates that fit, the best first.
+func (s *searcher) fitting() []Candidate {
+	var out []Candidate
+	for _, c := range s.all {
+		if c.Rejected == "" {
+			out = append(out, c)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Candidate) int {
+		switch {
+		case s.less(a, b):
+			return -1
+		case s.less(b, a):
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// value is what is to be small: microseconds of a step, or of a hundred rows.
+func (s *searcher) value(c Candidate) float64 {
+	x := c.Price.Iteration
+	if s.r.Net.Batch == 0 {
+		x = c.Price.Row * 100
+	}
+	return math.Round(x * 1e6)
+}
+
+// tie is the factor within which prices are taken to be equal.
+const tie = 1.02
+
+// choose moves the chosen one of sorted candidates to the front: of those that are
+// about as fast as the first, one with at least a bit more of precision.
+func (s *searcher) choose(sorted []Candidate) {
+	best := 0
+	for i, c := range sorted {
+		if s.value(c) <= tie*s.value(sorted[0]) && c.Price.Bits >= sorted[best].Price.Bits+1 {
+			best = i
+		}
+	}
+	chosen := sorted[best]
+	copy(sorted[1:], sorted[:best])
+	sorted[0] = chosen
+}
+
+// less reports whether a is better: faster, or else with fewer bytes, or else the
+// more precise one.
+func (s *searcher) less(a, b Candidate) bool {
+	if x, y := s.value(a), s.value(b); x != y {
+		return x < y
+	}
+	if a.Price.IterationBytes != b.Price.IterationBytes {
+		return a.Price.IterationBytes < b.Price.IterationBytes
+	}
+	return a.Price.Bits > b.Price.Bits
+}
+
+// try compiles and prices candidates that have not been tried, on all cores, and
+// returns what became of all.
+func (s *searcher) try(ctx context.Context, wanted []Candidate) ([]Candidate, error) {
+	key := func(c Candidate) string {
+		return fmt.Sprint(c.LogN, c.Special, c.Layout.InputWindow, c.Layout.InputBaby, c.Layout.InnerWindow, pointMask(c.Layout.NoRefresh))
+	}
+	var fresh []int // in all
+	index := make([]int, len(wanted))
+	for i, c := range wanted {
+		at, ok := s.seen[key(c)]
+		if !ok {
+			at = len(s.all)
+			s.seen[key(c)] = at
+			c.Plan, c.Price, c.Rejected, c.Reason = nil, Price{}, "", ""
+			s.all, fresh = append(s.all, c), append(fresh, at)
+		}
+		index[i] = at
+	}
+	s.makeSets(fresh)
+	rns.Each(runtime.GOMAXPROCS(0), len(fresh), func(i int) {
+		if ctx.Err() == nil {
+			s.evaluate(&s.all[fresh[i]])
+		}
+	})
+	out := make([]Candidate, len(wanted))
+	for i, at := range index {
+		out[i] = s.all[at]
+	}
+	return out, context.Cause(ctx)
+}
+
+// setKey returns what the parameters of a candidate follow from.
+func (s *searcher) setKey(c Candidate) [3]int {
+	return [3]int{c.LogN, c.Special, s.levels[c.Points()].levels}
+}
+
+// makeSets makes the parameters of candidates that have none yet.
+func (s *searcher) makeSets(fresh []int) {
+	n := s.r.Net
+	n.Batch = max(1, n.Batch)
+	var keys [][3]int
+	for _, at := range fresh {
+		c := s.all[at]
+		if _, ok := s.levels[c.Points()]; !ok {
+			levels, err := NetworkLevels(n, c.Layout)
+			s.levels[c.Points()] = levelsOrError{levels, err}
+		}
+		key := s.setKey(c)
+		if _, ok := s.sets[key]; !ok && s.levels[c.Points()].err == nil {
+			s.sets[key] = setOrError{}
+			keys = append(keys, key)
+		}
+	}
+	made := make([]setOrError, len(keys))
+	rns.Each(runtime.GOMAXPROCS(0), len(keys), func(i int) {
+		k := keys[i]
+		made[i].set, made[i].err = params.FitChain(n.Parties, k[2], k[1], k[0], s.r.Quantum)
+	})
+	for i, k := range keys {
+		s.sets[k] = made[i]
+	}
+}
+
+// evaluate fills in what becomes of a candidate.
+func (s *searcher) evaluate(c *Candidate) {
+	made := s.sets[s.setKey(*c)]
+	if err := cmp.Or(s.levels[c.Points()].err, made.err); err != nil {
+		c.Rejected, c.Reason = Security, plainReason(err)
+		return
+	}
+	n, l := s.r.Net, c.Layout
+	if n.Batch == 0 {
+		most, err := MaxNetworkBatch(n, made.set.N(), l)
+		if err != nil || most < 1 {
+			c.Rejected, c.Reason = Shape, "no room for a row beside the windows"
+			return
+		}
+		n.Batch = most
+	}
+	c.Batch = n.Batch
+	p, err := CompileNetwork(made.set, n, l)
+	if err != nil {
+		c.Rejected, c.Reason = Shape, plainReason(err)
+		return
+	}
+	c.Plan, c.Price = p, p.Price(s.r.Costs, s.r.Link, s.r.Fanout)
+	switch {
+	case p.WeightErr > s.r.MaxWeightErr:
+		c.Rejected, c.Reason = Precision, fmt.Sprintf("weights within %.1e after training, want %.1e", p.WeightErr, s.r.MaxWeightErr)
+	case s.r.MaxMemory > 0 && c.Price.Memory.Total > s.r.MaxMemory:
+		c.Rejected, c.Reason = MemorySet, fmt.Sprintf("%s needed, %s allowed", gib(c.Price.Memory.Total), gib(s.r.MaxMemory))
+	}
+}
+
+// resolved returns l with windows instead of defaults, cut to what has an effect
+// and, those that were not asked for, so that the batch fits. A network that fits no
+// grid keeps l: it is refused when it is compiled.
+func resolved(n Network, slots int, l Layout) Layout {
+	g, err := n.grid(slots)
+	if err != nil {
+		return l
+	}
+	asked := l
+	l = l.withDefaults(n, g)
+	room := g.Block - max(1, n.Batch) + 1
+	if room < 1 { // several passes
+		room = g.Block
+	}
+	for asked.InputWindow == 0 && l.InputWindow > 1 && l.InputWindow > room {
+		l.InputWindow /= 2
+	}
+	l.InputBaby = min(l.InputBaby, l.InputWindow)
+	widest := 1 // of the windows of inner layers
+	for i := 1; i < n.layers(); i++ {
+		widest = max(widest, min(ceilPower(n.inputs(i)), ceilPower(n.units(i))))
+	}
+	for l.InnerWindow > 1 && (l.InnerWindow > widest || asked.InnerWindow == 0 && l.InnerWindow > room) {
+		l.InnerWindow /= 2
+	}
+	return l
+}
+
+// plainReason returns an error in a line, without the names of packages.
+func plainReason(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	for _, p := range []string{"nn: model: ", "params: refused: "} {
+		line = strings.TrimPrefix(line, p)
+	}
+	return line
+}
+
+func gib(b int64) string { return fmt.Sprintf("%.2f GiB", float64(b)/(1<<30)) }
+
+// result sorts the candidates and says why all but the best lose.
+func (s *searcher) result() (*PlanSearch, error) {
+	out := &PlanSearch{Request: s.r, Candidates: s.fitting()}
+	for _, c := range s.all {
+		if c.Rejected != "" {
+			out.Rejected = append(out.Rejected, c)
+		}
+	}
+	if len(out.Candidates) == 0 {
+		return nil, s.nothing(out.Rejected)
+	}
+	s.choose(out.Candidates)
+	best := out.Candidates[0]
+	for i := 1; i < len(out.Candidates); i++ {
+		c := &out.Candidates[i]
+		c.Rejected, c.Reason = Slower, c.Price.loses(best.Price, s.r.Net.Batch == 0)
+	}
+	return out, nil
+}
+
+// loses says by how much a price is worse than the best, and where most.
+func (p Price) loses(best Price, perRow bool) string {
+	scale := 1.0
+	if perRow { // at the best one's rows
+		scale = (best.Iteration / best.Row) / (p.Iteration / p.Row)
+	}
+	where, most := "", 0.0
+	for _, part := range []struct {
+		name    string
+		is, was float64
+	}{{"local compute", p.Map, best.Map}, {"refresh", p.Refresh, best.Refresh}, {"update", p.Update, best.Update}, {"network", p.Network, best.Network}} {
+		if d := scale*part.is - part.was; d > most {
+			where, most = part.name, d
+		}
+	}
+	total := scale*p.Iteration - best.Iteration
+	switch {
+	case total <= 0 && p.Bits < best.Bits:
+		return fmt.Sprintf("%.2g s faster, which is within the model's error, and %.1f bits less precise", -total, best.Bits-p.Bits)
+	case where == "" || total < 5e-7:
+		return "equally fast"
+	}
+	return fmt.Sprintf("%.2g s slower: %.2g s more %s", total, most, where)
+}
+
+// nothing is the error when nothing fits: which constraint bites those that came
+// farthest, and what would fit.
+func (s *searcher) nothing(rejected []Candidate) error {
+	of := func(c Constraint) (out []Candidate) {
+		for _, r := range rejected {
+			if r.Rejected == c {
+				out = append(out, r)
+			}
+		}
+		return out
+	}
+	if cs := of(MemorySet); len(cs) > 0 {
+		c := slices.MinFunc(cs, func(a, b Candidate) int { return int((a.Price.Memory.Total - b.Price.Memory.Total) >> 10) })
+		return fmt.Errorf("%w: memory: %s: allow %s, which fits %s", ErrModel, c.Reason, gib(c.Price.Memory.Total+1<<24), c)
+	}
+	if cs := of(Precision); len(cs) > 0 {
+		c := slices.MinFunc(cs, func(a, b Candidate) int { return int(math.Copysign(1, a.Plan.WeightErr-b.Plan.WeightErr)) })
+		return fmt.Errorf("%w: precision: %s at best: allow that, which fits %s, or train fewer steps", ErrModel, c.Reason, c)
+	}
+	if cs := of(Shape); len(cs) > 0 {
+		return fmt.Errorf("%w: shape: %s", ErrModel, cs[len(cs)-1].Reason)
+	}
+	c := rejected[len(rejected)-1]
+	for _, r := range rejected { // the placement of fewest levels on the largest ring
+		if r.LogN == maxSearchRing && r.Special == 1 && !slices.Contains(r.Layout.NoRefresh, true) {
+			c = r
+		}
+	}
+	return fmt.Errorf("%w: security: %s: refresh at every point, lower the degree of the activations or of the loss", ErrModel, c.Reason)
+}
