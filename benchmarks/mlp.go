@@ -73,11 +73,11 @@ var netTasks = []netTask{
 		config: func() (study.NetworkConfig, error) {
 			a, err := cubic(1.5)
 			c := study.NetworkConfig{
-				Common: netCommon("credit"), Hidden: []nn.Hidden{{Units: 64, Activation: a, Gain: 0.127}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.2557,
-				Optimiser: nn.Optimiser{Rate: 1, Layers: []float64{0.301, 0.21}, Momentum: 0.8456, Schedule: nn.Schedule{Power: 1.188, Warmup: 2}},
+				Common: netCommon("credit"), Hidden: []nn.Hidden{{Units: 64, Activation: a, Gain: 0.01061}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.5643,
+				Optimiser: nn.Optimiser{Rate: 1, Layers: []float64{0.2831, 0.1985}, Momentum: 0.883, Schedule: nn.Schedule{Power: 0.803, Warmup: 3}},
 				Steps:     20, Predict: 6000, MaxOutputNoise: 0.15, Layout: nn.Layout{NoRefresh: []bool{false, false, true}},
 			}
-			c.Clip = 3
+			c.Clip = 3.067
 			return c, err
 		},
 	},
@@ -91,14 +91,19 @@ var netTasks = []netTask{
 			return train, test, err
 		},
 		config: func() (study.NetworkConfig, error) {
-			a, err := cubic(1.2)
+			first, err := cubic(1.05994)
+			second, err2 := cubic(2.11798)
 			c := study.NetworkConfig{
-				Common: netCommon("mnist"), Hidden: []nn.Hidden{{Units: 64, Activation: a, Gain: 0.0267}, {Units: 64, Activation: a, Gain: 2.16792}},
-				Outputs: 10, Loss: nn.SquaredLoss(2), Gain: 0.22761,
-				Optimiser: nn.Optimiser{Rate: 1, Layers: []float64{0.5205, 0.34551, 0.81315}, Momentum: 0.76148, Schedule: nn.Schedule{Power: 0.46362, Warmup: 22}},
-				Steps:     45, Floor: 0.045766,
+				Common: netCommon("mnist"), Hidden: []nn.Hidden{{Units: 64, Activation: first, Gain: 0.156608}, {Units: 64, Activation: second, Gain: 9.996103}},
+				Outputs: 10, Loss: nn.SquaredLoss(2), Gain: 0.0554056,
+				Optimiser: nn.Optimiser{
+					Rate: 1, Layers: []float64{0.427004, 2.033360, 0.149673}, Momentum: 0.82011, L2: 0.00053757,
+					Schedule: nn.Schedule{Power: 0.351215, Warmup: 8},
+				},
+				Steps: 36, Floor: 0.053442,
 			}
-			return c, err
+			c.Clip = 1.23049
+			return c, errors.Join(err, err2)
 		},
 	},
 }
