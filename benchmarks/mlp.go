@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,7 +76,7 @@ var netTasks = []netTask{
 			c := study.NetworkConfig{
 				Common: netCommon("credit"), Hidden: []nn.Hidden{{Units: 64, Activation: a, Gain: 0.01061}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.5643,
 				Optimiser: nn.Optimiser{Rate: 1, Layers: []float64{0.2831, 0.1985}, Momentum: 0.883, Schedule: nn.Schedule{Power: 0.803, Warmup: 3}},
-				Steps:     20, Predict: 6000, MaxOutputNoise: 0.15, Layout: nn.Layout{NoRefresh: []bool{false, false, true}},
+				Steps:     20, Predict: 1125, Layout: nn.Layout{NoRefresh: []bool{false, false, true}},
 			}
 			c.Clip = 3.067
 			return c, err
@@ -143,6 +144,7 @@ type mlpOptions struct {
 	data  string
 	steps int
 	seeds int
+	query int
 	dir   string // of checkpoints
 }
 
@@ -176,6 +178,7 @@ func mlpCommand(o *options) *cobra.Command {
 	f.StringVar(&m.data, "data", "../shared/data", "folder of the data sets")
 	f.IntVar(&m.steps, "steps", 0, "train so many steps only; 0 for all")
 	f.IntVar(&m.seeds, "seeds", 0, "also train in the clear with so many seeds")
+	f.IntVar(&m.query, "predict", -1, "predict so many test rows under encryption, whatever noise their flooding leaves; -1 for what the task says")
 	f.StringVar(&m.dir, "checkpoints", "", "folder of checkpoints, from which a run that was stopped goes on")
 	return cmd
 }
@@ -195,6 +198,9 @@ func (t netTask) run(ctx context.Context, m mlpOptions, toy bool, progress func(
 	c.Insecure = toy
 	if m.steps > 0 {
 		c.Steps = m.steps
+	}
+	if m.query >= 0 {
+		c.Predict, c.MaxOutputNoise = m.query, math.Inf(1)
 	}
 	if m.dir != "" {
 		c.Checkpoint = filepath.Join(m.dir, t.name+".checkpoint")

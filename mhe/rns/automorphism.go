@@ -2,6 +2,7 @@ package rns
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
 )
@@ -12,9 +13,31 @@ import (
 // permuted. Whatever does not, at the ends of a part of a table, is slower.
 type Automorphism []uint32
 
+// tables holds the automorphisms made so far: they are asked for again with every
+// slot map, and are read-only.
+var tables sync.Map // automorphismKey → Automorphism
+
+type automorphismKey struct {
+	n          int
+	nthRoot, g uint64
+}
+
 // NewAutomorphism returns the automorphism with Galois element g of the ring
-// with n coefficients and the given order of roots of unity.
+// with n coefficients and the given order of roots of unity. It is made once; the
+// caller must not change it.
 func NewAutomorphism(n int, nthRoot, g uint64) (Automorphism, error) {
+	key := automorphismKey{n, nthRoot, g}
+	if a, ok := tables.Load(key); ok {
+		return a.(Automorphism), nil
+	}
+	a, err := newAutomorphism(n, nthRoot, g)
+	if err == nil {
+		tables.Store(key, a)
+	}
+	return a, err
+}
+
+func newAutomorphism(n int, nthRoot, g uint64) (Automorphism, error) {
 	index, err := ring.AutomorphismNTTIndex(n, nthRoot, g)
 	if err != nil {
 		return nil, fmt.Errorf("rns: Galois element %d: %w", g, err)
