@@ -57,7 +57,7 @@ var netTasks = []netTask{
 			c := study.NetworkConfig{
 				Common: netCommon("bcw"), Hidden: []nn.Hidden{{Units: 64, Activation: a, Gain: 0.0025}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.3,
 				Optimiser: nn.Optimiser{Rate: 1, Layers: []float64{1.28, 0.588}, Momentum: 0.427, Schedule: nn.Schedule{Power: 0.29}},
-				Steps:     6, Batch: 54, Predict: 137, Layout: nn.Layout{NoRefresh: []bool{false, false, true}},
+				Steps:     6, Batch: 54, Predict: 137,
 			}
 			c.Clip = 0.59
 			return c, err
@@ -76,7 +76,7 @@ var netTasks = []netTask{
 			c := study.NetworkConfig{
 				Common: netCommon("credit"), Hidden: []nn.Hidden{{Units: 64, Activation: a, Gain: 0.01061}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.5643,
 				Optimiser: nn.Optimiser{Rate: 1, Layers: []float64{0.2831, 0.1985}, Momentum: 0.883, Schedule: nn.Schedule{Power: 0.803, Warmup: 3}},
-				Steps:     20, Predict: 1125, Layout: nn.Layout{NoRefresh: []bool{false, false, true}},
+				Steps:     20, Predict: 225, MaxOutputNoise: 0.12,
 			}
 			c.Clip = 3.067
 			return c, err

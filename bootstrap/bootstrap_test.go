@@ -205,6 +205,7 @@ func BenchmarkRefresh(b *testing.B) {
 			require.NoError(b, mhe.Basis(set, 2).Uniform(testkit.Source("c")(""), c))
 			share, err := r.Share(sk, []rns.Poly{c}, a, testkit.Source("x"))
 			require.NoError(b, err)
+			c0 := fitting(b, set, share, 1)
 			b.Run(fmt.Sprintf("share/%s/workers=%d", name, workers), func(b *testing.B) {
 				for b.Loop() {
 					_, err := r.Share(sk, []rns.Poly{c}, a, testkit.Source("x"))
@@ -213,7 +214,7 @@ func BenchmarkRefresh(b *testing.B) {
 			})
 			b.Run(fmt.Sprintf("finish/%s/workers=%d", name, workers), func(b *testing.B) {
 				for b.Loop() {
-					_, err := r.Finish([]rns.Poly{c}, a, share)
+					_, err := r.Finish(c0, a, share)
 					require.NoError(b, err)
 				}
 			})

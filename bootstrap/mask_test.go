@@ -55,14 +55,14 @@ func (p party) inputs(t testing.TB, seed string) []rns.Poly {
 	return c1
 }
 
-// fitting returns first polynomials with which the masked values of a share are
-// what they are in a refresh: within the range of the masks.
-func (p party) fitting(t testing.TB, share mhe.Share) []rns.Poly {
+// fitting returns first polynomials with which the masked values of a share for
+// count inputs are what they are in a refresh: within the range of the masks.
+func fitting(t testing.TB, set params.Set, share mhe.Share, count int) []rns.Poly {
 	t.Helper()
-	b := mhe.Basis(p.set, 2)
-	c0 := make([]rns.Poly, len(p.c1))
+	b := mhe.Basis(set, 2)
+	c0 := make([]rns.Poly, count)
 	for i := range c0 {
-		mask, err := rns.NewMask(testkit.Source("fitting")(fmt.Sprint(i)), p.set.N(), p.set.MaskBits())
+		mask, err := rns.NewMask(testkit.Source("fitting")(fmt.Sprint(i)), set.N(), set.MaskBits())
 		require.NoError(t, err)
 		c0[i] = b.New()
 		for j, s := range b {
@@ -72,6 +72,11 @@ func (p party) fitting(t testing.TB, share mhe.Share) []rns.Poly {
 		b.Sub(c0[i], share[i])
 	}
 	return c0
+}
+
+func (p party) fitting(t testing.TB, share mhe.Share) []rns.Poly {
+	t.Helper()
+	return fitting(t, p.set, share, len(p.c1))
 }
 
 func (p party) share(t testing.TB, label string) mhe.Share {

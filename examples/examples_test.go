@@ -36,8 +36,12 @@ func TestExamplesRefuse(t *testing.T) {
 		t.Skip("compiles examples")
 	}
 	for _, args := range [][]string{
-		{"./logreg", "one"}, {"./logreg", "no-such-file.csv", "outcome"},
-		{"./mlp", "one"}, {"./mnist", "no-such-folder"}, {"./mnist", "one", "two"}, {"./mnist", "-steps", "0"},
+		{"./logreg", "one"},
+		{"./logreg", "no-such-file.csv", "outcome"},
+		{"./mlp", "one"},
+		{"./mnist", "no-such-folder"},
+		{"./mnist", "one", "two"},
+		{"./mnist", "-steps", "0"},
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", append([]string{"run"}, args...)...).CombinedOutput()
 		require.Error(t, err, "%q printed %s", args, out)

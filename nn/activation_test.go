@@ -160,8 +160,19 @@ func TestActivationDepth(t *testing.T) {
 		name          string
 		degree, depth int
 	}{
-		{"identity", 0, 0}, {"tanh", 1, 0}, {"softplus", 1, 0}, {"square", 0, 1}, {"silu", 2, 1},
-		{"cubic", 0, 2}, {"tanh", 3, 2}, {"silu", 4, 2}, {"tanh", 5, 3}, {"silu", 6, 3}, {"tanh", 7, 4}, {"silu", 8, 4}, {"tanh", 9, 5},
+		{"identity", 0, 0},
+		{"tanh", 1, 0},
+		{"softplus", 1, 0},
+		{"square", 0, 1},
+		{"silu", 2, 1},
+		{"cubic", 0, 2},
+		{"tanh", 3, 2},
+		{"silu", 4, 2},
+		{"tanh", 5, 3},
+		{"silu", 6, 3},
+		{"tanh", 7, 4},
+		{"silu", 8, 4},
+		{"tanh", 9, 5},
 	} {
 		require.Equal(t, tt.depth, fittedActivation(t, tt.name, tt.degree, 4, nn.Minimax).Depth(), "%+v", tt)
 	}

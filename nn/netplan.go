@@ -163,6 +163,13 @@ func (l Layout) withDefaults(n Network, g packing.Grid) Layout {
 	return l
 }
 
+func (l Layout) check(n Network) error {
+	if want := 2*n.layers() - 1; len(l.NoRefresh) != want {
+		return fmt.Errorf("%w: a layout for %d points of refresh, the network has %d", ErrModel, len(l.NoRefresh), want)
+	}
+	return nil
+}
+
 // forwardPoint and backwardPoint return the indices of the refreshes of z and of
 // the gradient with respect to the layer's input.
 func (n Network) forwardPoint(l int) int  { return l }
@@ -225,6 +232,9 @@ func NetworkLevels(n Network, l Layout) (int, error) {
 		return 0, err
 	}
 	p := NetworkPlan{Set: set, Net: n, Layout: l.withDefaults(n, packing.Grid{Units: 1, Block: 64}), layers: make([]layerPlan, n.layers())}
+	if err := p.Layout.check(n); err != nil {
+		return 0, err
+	}
 	return p.levels() - set.MaskLevel(), nil
 }
 
@@ -242,8 +252,8 @@ func CompileNetwork(set params.Set, n Network, l Layout) (*NetworkPlan, error) {
 		return nil, err
 	}
 	l = l.withDefaults(n, g)
-	if want := 2*n.layers() - 1; len(l.NoRefresh) != want {
-		return nil, fmt.Errorf("%w: a layout for %d points of refresh, the network has %d", ErrModel, len(l.NoRefresh), want)
+	if err := l.check(n); err != nil {
+		return nil, err
 	}
 	if l.Predict && (l.NoRefresh[n.forwardPoint(0)] || l.NoRefresh[n.forwardPoint(n.layers()-1)]) {
 		return nil, fmt.Errorf("%w: predictions need refreshes after the first and the last layer", ErrModel)
@@ -348,9 +358,23 @@ func exact(log float64) *big.Float {
 	return f.SetMantExp(f, int(whole))
 }
 
-// gradientRoom is log2 of what the masks hold of gradients beyond 1: summed over
-// windows of samples and parties, they are larger than activations.
+// gradientRoom is log2 of what the masks hold of gradients beyond 1 at most: summed
+// over windows of samples and parties they are larger than activations. The clear
+// twin watches that it is enough.
 const gradientRoom = 7
+
+// gradientBits returns the room for the gradient of the last layer: every party's
+// windows at their worst, up to gradientRoom. What is not needed makes gradients,
+// and with them the weights, more precise.
+func (p *NetworkPlan) gradientBits() int {
+	y := p.last()
+	window := y.inner.Window
+	if len(p.layers) == 1 {
+		window = y.input.Window
+	}
+	worst := float64(p.Net.Parties*window*p.Passes) * outputSlack
+	return min(gradientRoom, int(math.Ceil(math.Log2(worst))))
+}
 
 // zScale returns the scale of the outputs of layer l: where the activation gives
 // the default scale, or where the loss gives that of gradients.
@@ -360,7 +384,7 @@ func (p *NetworkPlan) zScale(l int) *big.Float {
 		room := float64(p.Set.LogMessage()) - math.Log2(outputSlack*f.Bound())
 		return exact(min(p.targetScale(f.Coeffs(), float64(p.Set.LogScale())), room))
 	}
-	grad := float64(min(p.Set.LogScale(), p.Set.LogMessage()-gradientRoom))
+	grad := float64(min(p.Set.LogScale(), p.Set.LogMessage()-p.gradientBits()))
 	room := float64(p.Set.LogMessage()) - math.Log2(outputSlack*p.Net.Loss.bound)
 	return exact(min(p.targetScale(p.Net.Loss.coeffs, grad), room))
 }

@@ -23,7 +23,7 @@ type QueryPlan struct {
 	Points  []RefreshPoint // after every layer; the last one, of the outputs, has a mask for the rows asked for
 
 	// OutputErr is the expected standard deviation of an output's error before
-	// flooding.
+	// flooding, with a margin.
 	OutputErr float64
 	// OutputLevel is the level at which outputs are opened: the lowest, where
 	// shares are smallest.
@@ -74,7 +74,7 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator, enc *mhe.Encode
 			if t.Scale().Cmp(r.Scale) != 0 {
 				return t, fmt.Errorf("%w: a query comes to %q at another scale than in training", ErrModel, r.Name)
 			}
-			b, err := bootstrap.New(p.Set, enc, p.PointConfig(point))
+			b, err := bootstrap.New(p.Set, enc, p.queryPoint(point))
 			if err != nil {
 				return t, err
 			}
@@ -104,9 +104,29 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator, enc *mhe.Encode
 	if err != nil {
 		return err
 	}
-	q.OutputErr = z.Range().Err
+	// what is opened has been through the refresh of the outputs, with its sums
+	last, err := bootstrap.New(p.Set, enc, p.OutputConfig(q.Rows))
+	if err != nil {
+		return fmt.Errorf("nn: refresh of the outputs: %w", err)
+	}
+	q.OutputErr = outputMargin * last.Range(z.Range()).Err
 	p.Keys = tr.Keys()
 	return nil
+}
+
+// outputMargin is what the estimate of an output's error is raised by: errors of
+// weights that were trained together, and of rows that are alike, are not quite
+// independent.
+const outputMargin = 2
+
+// queryPoint returns the refresh of a point for rows that are encrypted: it
+// completes the first layer's product, which may cover its features in parts.
+func (p *NetworkPlan) queryPoint(point int) bootstrap.Config {
+	c := p.PointConfig(point)
+	if point == p.Net.forwardPoint(0) {
+		c.Map = p.Query.layer.Sum.Then(c.Map)
+	}
+	return c
 }
 
 // RelayoutConfig returns the refresh that makes ciphertexts lo to hi-1 of the
@@ -138,13 +158,16 @@ func (p *NetworkPlan) RelayoutConfig(lo, hi int) (c bootstrap.Config, inputs []i
 // OutputConfig returns the refresh of the outputs, which zeroes every slot but the
 // outputs of the first rows.
 func (p *NetworkPlan) OutputConfig(rows int) bootstrap.Config {
-	point := p.Points[p.Net.forwardPoint(len(p.layers)-1)]
+	sums := p.Points[p.Net.forwardPoint(len(p.layers)-1)].Map
+	if len(p.layers) == 1 { // the first layer's product is the last one
+		sums = p.Query.layer.Sum
+	}
 	f := p.last().face
 	mask := f.Pack(rows, func(int, int) float64 { return 1 })
 	clear(mask[f.Size*f.Block:]) // one of the repetitions
 	return bootstrap.Config{
 		In: p.Set.MaskLevel(), Out: p.Set.MaskLevel() + 1, Count: 1,
-		Map:     point.Map.Then(packing.Map{Steps: []packing.Step{{Mask: mask}}}),
+		Map:     sums.Then(packing.Map{Steps: []packing.Step{{Mask: mask}}}),
 		ScaleIn: p.OutputScale(), ScaleOut: p.OutputScale(),
 	}
 }
@@ -238,7 +261,7 @@ func (t *Predictor) Predict(ctx context.Context, query string, x []mhe.Tensor, r
 	s := &pass{
 		p: p, ev: t.Eval,
 		refresh: func(point int, in mhe.Tensor) (mhe.Tensor, error) {
-			return public(p.Points[point].Name, p.PointConfig(point), in)
+			return public(p.Points[point].Name, p.queryPoint(point), in)
 		},
 		weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
 	}

@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"github.com/nereid-mhe/nereid/internal/approx"
 	"github.com/nereid-mhe/nereid/mhe"
 )
 
@@ -218,11 +217,6 @@ func (n Network) Targets(class int) ([]float64, error) {
 		y[class] = 1
 	}
 	return y, nil
-}
-
-// maxGradient bounds |dL/dz| for outputs up to outputSlack times the interval.
-func (n Network) maxGradient() float64 {
-	return approx.Max(n.Loss.coeffs, outputSlack*n.Loss.bound, 0) + n.MaxTarget
 }
 
 // withoutConstant returns a polynomial with its constant term set to zero.

@@ -140,6 +140,8 @@ func TestPredictorIsTheNetwork(t *testing.T) {
 	for _, n := range []nn.Network{
 		{Features: 5, Outputs: 3, Loss: nn.SquaredLoss(4), Batch: 20},
 		{Features: 11, Hidden: []nn.Hidden{{Units: 8, Activation: tanh}}, Outputs: 1, Loss: nn.SquaredLoss(4), Batch: 40},
+		{Features: 6, Hidden: []nn.Hidden{{Units: 4, Activation: tanh}, {Units: 16, Activation: tanh}}, Outputs: 2, Loss: nn.SquaredLoss(4), Batch: 30}, // a narrow first layer
+		{Features: 20, Outputs: 1, Loss: nn.SquaredLoss(4), Batch: 30},
 		{Features: 30, Hidden: []nn.Hidden{{Units: 8, Activation: sigmoid}, {Units: 8, Activation: tanh}}, Outputs: 3, Loss: nn.SquaredLoss(4), Batch: 40},
 	} {
 		n.Parties, n.Steps, n.MaxFeature, n.MaxTarget, n.Seed, n.Optimiser = 3, 2, 3, 1, 7, nn.Optimiser{Rate: 0.1, Momentum: 0.5}

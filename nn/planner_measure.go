@@ -23,7 +23,9 @@ type costRing struct {
 // costRings are where costs are measured: what plans use most closely, larger
 // rings at two levels for the effect of caches.
 var costRings = []costRing{
-	{14, 1, []int{3, 5, 8}, false}, {14, 2, []int{2, 3, 5, 8}, true}, {14, 3, []int{3, 5, 8}, false},
+	{14, 1, []int{3, 5, 8}, false},
+	{14, 2, []int{2, 3, 5, 8}, true},
+	{14, 3, []int{3, 5, 8}, false},
 	{15, 2, []int{3, 8}, true},
 }
 

@@ -3,6 +3,7 @@ package study
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -285,7 +286,7 @@ func (c NetworkConfig) settingsHash() digest {
 
 // openCheckpoint reads the file of a checkpoint and returns it with the beacon of
 // its study. If there is none it returns nil and a new beacon, and an error if none
-// could be written.
+// could be written. It removes what a run left that was killed while it wrote.
 func openCheckpoint(path string) (*checkpoint, digest, error) {
 	var fresh digest
 	_, _ = rand.Read(fresh[:]) // does not fail
@@ -294,6 +295,9 @@ func openCheckpoint(path string) (*checkpoint, digest, error) {
 	}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := removeLeftovers(path); err != nil {
+			return nil, fresh, err
+		}
 		return nil, fresh, checkWritable(path)
 	}
 	if err != nil {
@@ -303,7 +307,7 @@ func openCheckpoint(path string) (*checkpoint, digest, error) {
 	if err != nil {
 		return nil, fresh, &CheckpointError{path, "cannot be used: " + err.Error(), otherFile, nil}
 	}
-	return c, c.Beacon, nil
+	return c, c.Beacon, removeLeftovers(path)
 }
 
 const otherFile = "name another file to start anew, or remove this one"
@@ -426,9 +430,7 @@ func (s *NetworkSimulation) save(steps int, st nn.State, elapsed, cpu time.Durat
 // write replaces the file of a checkpoint by another, all of it or nothing. Only
 // its owner may read it.
 func (c *checkpoint) write(path string, set params.Set) error {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // a link stays, its target is replaced
-	}
+	path = behindLinks(path)
 	f, err := checkpointTemp(path)
 	if err != nil {
 		return &CheckpointError{path, "cannot be written", "name a file in a directory that exists and is writable", err}
@@ -449,10 +451,59 @@ func (c *checkpoint) write(path string, set params.Set) error {
 	return nil
 }
 
+// behindLinks returns the file that a path leads to: a link stays, its target is
+// replaced.
+func behindLinks(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// tempLetters is how many letters of [rand.Text] end the name of a temporary file.
+const tempLetters = 8
+
 // checkpointTemp creates a file beside a checkpoint, which a rename turns into it.
 func checkpointTemp(path string) (*os.File, error) {
 	dir, base := filepath.Split(path)
-	return os.OpenFile(filepath.Join(dir, "."+base+"."+rand.Text()[:8]), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	return os.OpenFile(filepath.Join(dir, "."+base+"."+rand.Text()[:tempLetters]), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+}
+
+// removeLeftovers removes the temporary files of runs that were killed while they
+// wrote the checkpoint: they hold the same secrets. Only files that a write began
+// are removed. A run that is writing this very moment, which nobody should start a
+// second time, reports that it could not.
+func removeLeftovers(path string) error {
+	dir, base := filepath.Split(behindLinks(path))
+	entries, err := os.ReadDir(cmp.Or(dir, "."))
+	if err != nil {
+		return nil // what can neither be listed nor written is found by checkWritable
+	}
+	for _, e := range entries {
+		letters, ok := strings.CutPrefix(e.Name(), "."+base+".")
+		if !ok || len(letters) != tempLetters || strings.Trim(letters, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" || !e.Type().IsRegular() {
+			continue
+		}
+		file := filepath.Join(dir, e.Name())
+		if !beginsAsCheckpoint(file) {
+			continue
+		}
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &CheckpointError{path, "has a copy that a run left which was killed, with the same secrets, and it cannot be removed", "remove " + file, err}
+		}
+	}
+	return nil
+}
+
+// beginsAsCheckpoint reports whether a file is a checkpoint as far as it goes.
+func beginsAsCheckpoint(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, int64(len(checkpointHeader))))
+	return err == nil && strings.HasPrefix(checkpointHeader, string(b))
 }
 
 // checkWritable reports whether a checkpoint can be written later. It leaves no

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +42,7 @@ func (r *recorder) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte,
 // runRecorded runs a study with recorders for journals, as RunNetwork does.
 func runRecorded(ctx context.Context, t *testing.T, c NetworkConfig, table dataset.Table, made func(protocols.Label)) (*NetworkSimulation, []*recorder, NetworkReport, error) {
 	t.Helper()
-	s, err := PrepareNetwork(c, table, dataset.Table{})
+	s, err := PrepareNetwork(context.Background(), c, table, dataset.Table{})
 	require.NoError(t, err)
 	require.NoError(t, s.runTwin(ctx))
 	require.NoError(t, s.makeParties(slog.New(slog.DiscardHandler)))
@@ -63,7 +64,7 @@ func runRecorded(ctx context.Context, t *testing.T, c NetworkConfig, table datas
 // runs have the same secrets.
 func startCheckpoint(t *testing.T, c NetworkConfig, table dataset.Table) {
 	t.Helper()
-	s, err := PrepareNetwork(c, table, dataset.Table{})
+	s, err := PrepareNetwork(context.Background(), c, table, dataset.Table{})
 	require.NoError(t, err)
 	require.NoError(t, s.makeParties(slog.New(slog.DiscardHandler)))
 	require.NoError(t, s.save(0, nn.State{}, 0, 0))
@@ -209,7 +210,7 @@ func TestCheckpointRefuses(t *testing.T) {
 			if tt.change != nil {
 				tt.change(&d)
 			}
-			_, err := PrepareNetwork(d, tt.table, dataset.Table{})
+			_, err := PrepareNetwork(context.Background(), d, tt.table, dataset.Table{})
 			var refused *CheckpointError
 			require.ErrorAs(t, err, &refused)
 			require.ErrorContains(t, err, d.Checkpoint)
@@ -237,7 +238,7 @@ func TestCheckpointRefuses(t *testing.T) {
 	for _, path := range []string{t.TempDir(), filepath.Join(t.TempDir(), "no", "file")} {
 		d := c
 		d.Checkpoint = path
-		_, err := PrepareNetwork(d, table, dataset.Table{})
+		_, err := PrepareNetwork(context.Background(), d, table, dataset.Table{})
 		var refused *CheckpointError
 		require.ErrorAs(t, err, &refused)
 		require.True(t, strings.HasPrefix(refused.Remedy, "name a file"), refused.Remedy)
@@ -258,7 +259,7 @@ func TestDivergingRate(t *testing.T) {
 	require.NoFileExists(t, c.Checkpoint)
 
 	c.Checkpoint, c.Optimiser.Rate = "", works.Rate
-	s, err := PrepareNetwork(c, table, dataset.Table{})
+	s, err := PrepareNetwork(context.Background(), c, table, dataset.Table{})
 	require.NoError(t, err)
 	require.NoError(t, s.runTwin(t.Context()))
 
@@ -266,4 +267,62 @@ func TestDivergingRate(t *testing.T) {
 	_, err = RunNetwork(t.Context(), c, table, dataset.Table{}, nil, nil)
 	require.ErrorIs(t, err, nn.ErrModel)
 	require.False(t, strings.Contains(err.Error(), "works"), err)
+}
+
+// What a run left that was killed while it wrote its checkpoint holds all secrets
+// too: it goes when the checkpoint is opened, whether or not there is one, and
+// nothing else does.
+func TestLeftoversOfCheckpointsAreRemoved(t *testing.T) {
+	c, table := toyNetwork(t, 2)
+	prepare := func(checkpoint string) error {
+		c.Checkpoint = checkpoint
+		_, err := PrepareNetwork(context.Background(), c, table, dataset.Table{})
+		return err
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	names := func() (all []string) {
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		for _, e := range entries {
+			all = append(all, e.Name())
+		}
+		return all
+	}
+	write := func(name, content string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+	}
+	leave := func() {
+		write(".file.ABCDEFGH", checkpointHeader+"the rest is missing")
+		write(".file.ZYXW2345", checkpointHeader[:20])
+		write(".file.AAAAAAAA", "")
+	}
+	others := []string{".file.ABCDEFG", ".file.ABCDEFG1", ".file.BCDEFGHI", ".other.ABCDEFGH", "file.ABCDEFGH"}
+	for _, name := range others {
+		write(name, checkpointHeader)
+	}
+	write(".file.BCDEFGHI", "not of a checkpoint")
+	require.NoError(t, os.Mkdir(filepath.Join(dir, ".file.DIRECTOR"), 0o700))
+	others = append(others, ".file.DIRECTOR")
+
+	leave()
+	require.NoError(t, prepare(path))
+	require.ElementsMatch(t, others, names(), "without a checkpoint")
+
+	c.Checkpoint = path
+	startCheckpoint(t, c, table)
+	leave()
+	require.NoError(t, prepare(path))
+	require.ElementsMatch(t, append(slices.Clone(others), "file"), names(), "with a checkpoint")
+
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(path, link))
+	leave()
+	require.NoError(t, prepare(link))
+	require.ElementsMatch(t, append(slices.Clone(others), "file"), names(), "behind a link")
+
+	leave() // what is no checkpoint is somebody's, and so may be what is beside it
+	write("file", "a,b,c\n")
+	require.Error(t, prepare(path))
+	require.FileExists(t, filepath.Join(dir, ".file.ABCDEFGH"))
 }

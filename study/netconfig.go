@@ -1,6 +1,7 @@
 package study
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -72,6 +73,8 @@ func (c NetworkConfig) check() error {
 	v.must(c.Unit >= 0 && finite(c.Unit), "features divided by %g: want a positive number", c.Unit)
 	v.must(c.Floor >= 0 && finite(c.Floor), "a floor of %g under standard deviations: want 0 or more", c.Floor)
 	v.must(c.Unit == 0 || c.Floor == 0, "features divided by a unit and by standard deviations at once: give one")
+	v.must(c.LogN >= 8 && c.LogN <= 16, "a toy ring of 2^%d slots: want 2^8 to 2^16", c.LogN)
+	v.must(!math.IsNaN(c.MaxOutputNoise) && c.MaxOutputNoise >= 0, "outputs opened with a noise of up to %g: want a positive number", c.MaxOutputNoise)
 	v.must(c.Predict >= 0, "%d rows to predict", c.Predict)
 	return errors.Join(v...)
 }
@@ -105,12 +108,24 @@ func (c NetworkConfig) network(tables []dataset.Table) (nn.Network, error) {
 	return n, nil
 }
 
-// plan fits parameters.
-func (c NetworkConfig) plan(n nn.Network) (*nn.NetworkPlan, error) {
-	if c.Insecure {
-		return nn.FitNetworkInsecure(n, c.Layout, c.LogN)
+// plan fits parameters: those of the layout, or what the planner finds fastest for
+// the study's network with the costs that the program comes with, which is the same
+// everywhere.
+func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan, error) {
+	l := c.Layout
+	switch {
+	case c.Insecure:
+		return nn.FitNetworkInsecure(n, l, c.LogN)
+	case l.InputWindow != 0 || l.InputBaby != 0 || l.InnerWindow != 0 || l.NoRefresh != nil:
+		return nn.FitNetwork(n, l, c.Quantum)
 	}
-	return nn.FitNetwork(n, c.Layout, c.Quantum)
+	search, err := nn.PlanNetwork(ctx, nn.PlanRequest{
+		Net: n, Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum, Predict: l.Predict,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return search.Best().Plan, nil
 }
 
 // scaler returns the preprocessing that moments of all rows give.

@@ -51,7 +51,9 @@ func (c *refreshCache) get(key [2]int, config func() bootstrap.Config) (*bootstr
 	if !ok {
 		f = sync.OnceValues(func() (*bootstrap.Refresh, error) { return bootstrap.New(c.net.Set, c.enc, config()) })
 		c.made[key] = f
-		delete(c.made, [2]int{key[0], key[1] - 2}) // all parties are past it
+		if key[1] >= 2 {
+			delete(c.made, [2]int{key[0], key[1] - 2}) // all parties are past it
+		}
 	}
 	c.mu.Unlock()
 	return f()

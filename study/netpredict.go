@@ -140,6 +140,8 @@ type publicRefreshes struct {
 }
 
 func (c *publicRefreshes) get(place string, set params.Set, enc *mhe.Encoder, cfg bootstrap.Config) (*bootstrap.Refresh, error) {
+	maps := [3][32]byte{cfg.Map.Hash(), cfg.Mix.Hash(), cfg.After.Hash()}
+	place = fmt.Sprintf("%s %x", place, maps) // masks differ with the rows asked for
 	c.mu.Lock()
 	f, ok := c.made[place]
 	if !ok {

@@ -45,7 +45,7 @@ func (s *NetworkSimulation) suggestRate(ctx context.Context, err error) error {
 func (s *NetworkSimulation) trains(ctx context.Context, rate float64) bool {
 	n := s.net.Net
 	n.Optimiser.Rate = rate
-	plan, err := s.config.plan(n)
+	plan, err := nn.CompileNetwork(s.set, n, s.net.Layout)
 	if err != nil {
 		return false
 	}

@@ -28,7 +28,7 @@ func RunNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Tabl
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s, err := PrepareNetwork(cfg, train, test)
+	s, err := PrepareNetwork(ctx, cfg, train, test)
 	if err != nil {
 		return NetworkReport{}, err
 	}
@@ -81,7 +81,7 @@ type NetworkSimulation struct {
 }
 
 // PrepareNetwork divides the data and plans. It makes no keys.
-func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimulation, error) {
+func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Table) (*NetworkSimulation, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -92,6 +92,9 @@ func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimul
 			return nil, err
 		}
 	}
+	if err := sameColumns(train, test); err != nil {
+		return nil, err
+	}
 	tables, err := dataset.Divide(train, cfg.Parties, cfg.Partition, cfg.Seed)
 	if err != nil {
 		return nil, err
@@ -100,7 +103,7 @@ func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimul
 	if err != nil {
 		return nil, err
 	}
-	plan, err := cfg.plan(net)
+	plan, err := cfg.plan(ctx, net)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +133,19 @@ func PrepareNetwork(cfg NetworkConfig, train, test dataset.Table) (*NetworkSimul
 	return s, s.restore()
 }
 
+// sameColumns refuses a test table that is not like the training table.
+func sameColumns(train, test dataset.Table) error {
+	if len(test.Y) != len(test.X) {
+		return fmt.Errorf("%w: %d test rows and %d labels of them: want one label for each row", ErrConfig, len(test.X), len(test.Y))
+	}
+	for i, row := range test.X {
+		if len(row) != train.Dim() {
+			return fmt.Errorf("%w: test row %d has %d columns, the training rows have %d", ErrConfig, i, len(row), train.Dim())
+		}
+	}
+	return nil
+}
+
 // checkPrecision refuses a study whose predictions would drown in flooding.
 func (s *NetworkSimulation) checkPrecision() error {
 	if s.policy.ciphertexts == 0 {
@@ -139,7 +155,7 @@ func (s *NetworkSimulation) checkPrecision() error {
 	if err != nil {
 		return err
 	}
-	if limit := s.config.MaxOutputNoise; noise > limit {
+	if limit := s.config.MaxOutputNoise; !(noise <= limit) {
 		return fmt.Errorf("%w: flooding of %d bits for %d ciphertexts of predictions leaves outputs with a noise of %.2g, more than %.2g: predict fewer rows, train fewer steps, or declare that so much noise will do", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, limit)
 	}
 	return nil
@@ -401,7 +417,8 @@ func (p *netParty) forget() {
 // this seed would reach.
 func ClearAccuracy(cfg NetworkConfig, train, test dataset.Table) (float64, error) {
 	cfg.Predict, cfg.Checkpoint = 0, ""
-	s, err := PrepareNetwork(cfg, train, test)
+	cfg.Layout = nn.Layout{NoRefresh: make([]bool, 2*len(cfg.Hidden)+1)} // any will do
+	s, err := PrepareNetwork(context.Background(), cfg, train, test)
 	if err != nil {
 		return 0, err
 	}

@@ -2,13 +2,16 @@ package study
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/protocols"
 )
 
 // toyNetwork is a small study of a network on a ring without security.
@@ -47,4 +50,75 @@ func TestRunNetwork(t *testing.T) {
 	require.Less(t, withinBits, 1.0, "noise of predictions: measured %.3g, planned %.3g", p.Noise, p.NoisePlan)
 	require.Greater(t, p.SameAsTwin, 0.9)
 	t.Logf("%+v", p)
+}
+
+// A batch of more rows than a ciphertext holds goes through the network in passes,
+// whose gradients add up before the update: to the weights of the clear twin, which
+// knows nothing of passes.
+func TestRunNetworkInPasses(t *testing.T) {
+	const parties = 2
+	c, _ := toyNetwork(t, parties)
+	c.Hidden, c.Steps = c.Hidden[:1], 2
+	most, err := nn.MaxNetworkBatch(nn.Network{Features: 6, Hidden: c.Hidden, Outputs: c.Outputs}, 1<<c.LogN, c.Layout)
+	require.NoError(t, err)
+	c.Batch = 2 * most
+	table, err := dataset.Synthetic(dataset.SyntheticConfig{Rows: 5 * parties * c.Batch / 4, Features: 6, Seed: 3})
+	require.NoError(t, err)
+	s, err := PrepareNetwork(context.Background(), c, table, dataset.Table{})
+	require.NoError(t, err)
+	require.Equal(t, 2, s.Plan().Passes)
+	require.Equal(t, most, s.Plan().Rows)
+
+	r, err := RunNetwork(t.Context(), c, table, dataset.Table{}, nil, nil)
+	require.NoError(t, err)
+	t.Logf("%d rows in passes of %d: weights differ by %.2g, planned %.2g", c.Batch, most, r.Verification.WeightErr, r.Verification.WeightErrPlan)
+	require.Less(t, r.MaxWeightDiff, 1e-4)
+	require.Equal(t, 2*3, r.Refreshes, "three points of refresh in each pass")
+}
+
+// What flooding hides is the error of what is opened, after the refresh of the
+// outputs with its sums over the units: the plan must not be below the measured one.
+func TestPlannedErrorCoversOutputs(t *testing.T) {
+	for _, units := range []int{4, 32} { // narrower and wider than a block of the query
+		c, table := toyNetwork(t, 3)
+		c.Hidden, c.Outputs, c.Predict = c.Hidden[:1], 1, 30
+		c.Hidden[0].Units = units
+		ctx := context.Background()
+		s, err := PrepareNetwork(ctx, c, table, dataset.Table{})
+		require.NoError(t, err)
+		require.NoError(t, s.runTwin(ctx))
+		require.NoError(t, s.makeParties(slog.New(slog.DiscardHandler)))
+		require.NoError(t, s.setUp(ctx))
+		require.NoError(t, s.train(ctx))
+		root := s.parties[0]
+		seed := protocols.GenerateSeed()
+		q, err := newQuerier(s.terms, root.enc, seed)
+		require.NoError(t, err)
+		rows := s.query[:s.net.Query.Rows]
+		ask, err := encryptQuery(s.net, root.enc, root.keys.Encryption(), q, rows, seed, 0)
+		require.NoError(t, err)
+		outputs := make([]mhe.Tensor, len(s.parties))
+		require.NoError(t, s.all(ctx, func(ctx context.Context, p *netParty) error {
+			predictor, err := nn.NewPredictor(ctx, s.net, p.ev, p, s.state)
+			if err == nil {
+				outputs[p.id], err = predictor.Predict(ctx, "query", ask.tensors, len(rows))
+			}
+			return err
+		}))
+		var secrets []mhe.SecretKey
+		for _, p := range s.parties {
+			secrets = append(secrets, p.sk)
+		}
+		slots, err := mhe.Reveal(root.enc, outputs[0], secrets...)
+		require.NoError(t, err)
+		got, square := s.net.DecodeOutputs(slots, len(rows)), 0.0
+		for i, row := range rows {
+			d := got[i][0] - s.net.Net.Output(s.twin[len(s.twin)-1], row, false)[0]
+			square += d * d / float64(len(rows))
+		}
+		measured := math.Sqrt(square)
+		t.Logf("%d units: error of outputs 2^%.1f, planned 2^%.1f", units, math.Log2(measured), math.Log2(s.net.Query.OutputErr))
+		require.Less(t, measured, s.net.Query.OutputErr)
+		require.Greater(t, measured, s.net.Query.OutputErr/64)
+	}
 }

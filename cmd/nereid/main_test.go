@@ -278,7 +278,7 @@ func TestSignal(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
 			dir := t.TempDir()
-			c := exec.CommandContext(t.Context(), bin, "demo", "--insecure-toy", "--epochs", "2000", "--output", filepath.Join(dir, "report.txt"))
+			c := exec.CommandContext(t.Context(), bin, append(slices.Clone(toy), "--epochs", "2000", "--output", filepath.Join(dir, "report.txt"))...)
 			var stdout bytes.Buffer
 			c.Stdout = &stdout
 			stderr, err := c.StderrPipe()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"math"
@@ -191,7 +192,8 @@ func (o *simulation) config(d simData) (study.NetworkConfig, error) {
 	if o.epochs > 0 {
 		one := cfg
 		one.Steps, one.Checkpoint = 1, ""
-		s, err := study.PrepareNetwork(one, d.train, d.test)
+		one.Layout.NoRefresh = make([]bool, 2*len(cfg.Hidden)+1) // no search: any layout tells the batch
+		s, err := study.PrepareNetwork(context.Background(), one, d.train, d.test)
 		if err != nil {
 			return cfg, err
 		}

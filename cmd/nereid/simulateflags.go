@@ -159,8 +159,10 @@ func (o *simulation) check(f *pflag.FlagSet) error {
 func (o *simulation) checkImages(f *pflag.FlagSet) error {
 	i := o.images
 	for _, pair := range []struct{ name, value, needs, there string }{
-		{"images", i.images, "labels", i.labels}, {"labels", i.labels, "images", i.images},
-		{"test-images", i.testImages, "test-labels", i.testLabels}, {"test-labels", i.testLabels, "test-images", i.testImages},
+		{"images", i.images, "labels", i.labels},
+		{"labels", i.labels, "images", i.images},
+		{"test-images", i.testImages, "test-labels", i.testLabels},
+		{"test-labels", i.testLabels, "test-images", i.testImages},
 		{"test-images", i.testImages, "images", i.images},
 	} {
 		switch {

@@ -89,8 +89,11 @@ func (t *netText) descent() string {
 		name  string
 		value float64
 	}{
-		{"momentum", o.Momentum}, {"L2", o.L2}, {"warm-up of steps:", float64(o.Schedule.Warmup)},
-		{"power", o.Schedule.Power}, {"decay", o.Schedule.Decay},
+		{"momentum", o.Momentum},
+		{"L2", o.L2},
+		{"warm-up of steps:", float64(o.Schedule.Warmup)},
+		{"power", o.Schedule.Power},
+		{"decay", o.Schedule.Decay},
 	} {
 		if p.value > 0 {
 			s += fmt.Sprintf(", %s %g", p.name, p.value)

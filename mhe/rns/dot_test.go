@@ -1,6 +1,7 @@
 package rns_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -120,8 +121,8 @@ func BenchmarkPaths(b *testing.B) {
 		"Reduce128":                func() { rns.Reduce128(s, y, x[0][0], x[1][0]) },
 		"Apply":                    func() { a.Apply(y, x[0][0]) },
 		"AutomorphismAdd":          func() { a.Add(y, x[0][0], s.Modulus) },
-		"Lift/from=1/to=7":         func() { one.Do(in[:1], out[1:], 1) },
-		"Lift/from=2/to=6":         func() { two.Do(in[:2], out[2:], 1) },
+		fmt.Sprintf("Lift/from=1/to=%d", len(all)-1): func() { one.Do(in[:1], out[1:], 1) },
+		fmt.Sprintf("Lift/from=2/to=%d", len(all)-2): func() { two.Do(in[:2], out[2:], 1) },
 	} {
 		b.Run(name, func(b *testing.B) { compare(b, f, "generic", generic(f)) })
 	}
