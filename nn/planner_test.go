@@ -85,6 +85,9 @@ func TestCandidatesCompileAgain(t *testing.T) {
 }
 
 func TestPlanIsDeterministic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("searches once more")
+	}
 	s, err := search()
 	require.NoError(t, err)
 	again, err := nn.PlanNetwork(t.Context(), s.Request)
@@ -221,6 +224,9 @@ func TestPlanRefusals(t *testing.T) {
 		}, "shape: .*units"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if search := name == "memory" || name == "precision" || name == "wide"; search && testing.Short() {
+				t.Skip("searches all rings")
+			}
 			r := nn.PlanRequest{Net: planned(t, 3), Link: fast}
 			x.change(&r)
 			_, err := nn.PlanNetwork(t.Context(), r)
@@ -240,6 +246,9 @@ func TestPlanRefusals(t *testing.T) {
 
 // What would fit does: the memory that a refusal asks for is enough.
 func TestRefusalOfMemorySaysWhatFits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("searches once more")
+	}
 	s, err := search()
 	require.NoError(t, err)
 	least := slices.MinFunc(s.Candidates, func(a, b nn.Candidate) int { return int(a.Price.Memory.Total - b.Price.Memory.Total) })

@@ -3,6 +3,7 @@ package rns
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
 )
@@ -13,9 +14,16 @@ import (
 // permuted. Whatever does not, at the ends of a part of a table, is slower.
 type Automorphism []uint32
 
-// tables holds the automorphisms made so far: they are asked for again with every
-// slot map, and are read-only.
-var tables sync.Map // automorphismKey → Automorphism
+// tables holds automorphisms made so far: they are asked for again with every slot
+// map, and are read-only. It starts anew when it is full, so that a search over many
+// rings does not fill the memory.
+var (
+	tables   sync.Map // automorphismKey → Automorphism
+	tableLen atomic.Int64
+)
+
+// maxTables bounds the tables: 64 KiB each for 2^14 coefficients.
+const maxTables = 512
 
 type automorphismKey struct {
 	n          int
@@ -32,6 +40,10 @@ func NewAutomorphism(n int, nthRoot, g uint64) (Automorphism, error) {
 	}
 	a, err := newAutomorphism(n, nthRoot, g)
 	if err == nil {
+		if tableLen.Add(1) > maxTables {
+			tables.Clear()
+			tableLen.Store(1)
+		}
 		tables.Store(key, a)
 	}
 	return a, err
