@@ -137,7 +137,7 @@ func (p *NetworkPlan) RelayoutConfig(lo, hi int) (c bootstrap.Config, inputs []i
 	w := p.Parameters[p.layers[0].weights]
 	place := map[int]int{}
 	var mix packing.Mix
-	for _, pieces := range q.layer.Relayout[lo:hi] {
+	for _, pieces := range q.layer.Relayout(lo, hi) {
 		var out []packing.Piece
 		for _, piece := range pieces {
 			i, ok := place[piece.In]

@@ -13,11 +13,11 @@ type Query struct {
 	Blocks  int
 	Weights int // ciphertexts of the weights, all blocks together
 
-	Forward  Product // x = weights, y = the faces of the rows
-	Sum      Map     // completes Forward
-	Relayout Mix     // from the weights of the Input, value by value
+	Forward Product // x = weights, y = the faces of the rows
+	Sum     Map     // completes Forward
 
 	block Inner
+	input Input
 }
 
 // maxGroup bounds the terms of a group: an evaluator adds that many in 128 bits.
@@ -30,7 +30,7 @@ func NewQuery(in Input, window int) (Query, error) {
 	if err != nil {
 		return Query{}, fmt.Errorf("layer for encrypted rows: %w", err)
 	}
-	q := Query{Grid: in.Grid, In: in.In, Out: in.Out, Size: size, Blocks: (in.In + size - 1) / size, Sum: block.Sum, block: block}
+	q := Query{Grid: in.Grid, In: in.In, Out: in.Out, Size: size, Blocks: (in.In + size - 1) / size, Sum: block.Sum, block: block, input: in}
 	q.Weights = q.Blocks * block.Ciphertexts()
 	var groups []Group
 	for _, g := range block.Forward[0] {
@@ -50,12 +50,18 @@ func NewQuery(in Input, window int) (Query, error) {
 		}
 	}
 	q.Forward = Product{groups}
-	for f := range q.Blocks {
-		for i := range block.Ciphertexts() {
-			q.Relayout = append(q.Relayout, q.pieces(in, f, i))
-		}
-	}
 	return q, nil
+}
+
+// Relayout returns the map from the weights of the Input, value by value, to
+// ciphertexts lo to hi-1 of the weights of the query. Its masks have a number for
+// every slot: for a large layer they are made a few ciphertexts at a time.
+func (q Query) Relayout(lo, hi int) Mix {
+	var m Mix
+	for n := lo; n < hi; n++ {
+		m = append(m, q.pieces(q.input, n/q.block.Ciphertexts(), n%q.block.Ciphertexts()))
+	}
+	return m
 }
 
 // pieces returns where the slots of ciphertext i of block f come from: weight

@@ -161,9 +161,10 @@ func TestRunOnRealData(t *testing.T) {
 	for _, tt := range []struct {
 		name, path string
 		schema     dataset.Schema
+		epochs     int
 	}{
-		{"pima", "pima/pima-indians-diabetes.data.csv", dataset.Schema{Label: "8"}},
-		{"bcw", "bcw/breast-cancer-wisconsin.data", dataset.Schema{Label: "10", Drop: []string{"0"}, Classes: []string{"2", "4"}, Missing: dataset.MissingDrop}},
+		{"pima", "pima/pima-indians-diabetes.data.csv", dataset.Schema{Label: "8"}, study.Default().Epochs},
+		{"bcw", "bcw/breast-cancer-wisconsin.data", dataset.Schema{Label: "10", Drop: []string{"0"}, Classes: []string{"2", "4"}, Missing: dataset.MissingDrop}, 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := "../../shared/data/" + tt.path
@@ -172,7 +173,9 @@ func TestRunOnRealData(t *testing.T) {
 			}
 			table, _, err := dataset.ReadFile(path, tt.schema)
 			require.NoError(t, err)
-			r, err := study.Run(context.Background(), study.Default(), table, nil, nil)
+			c := study.Default()
+			c.Epochs = tt.epochs
+			r, err := study.Run(context.Background(), c, table, nil, nil)
 			require.NoError(t, err)
 			t.Logf("accuracy %+v, weights within %.2g", *r.Accuracy, r.MaxWeightDiff)
 			require.Less(t, r.MaxWeightDiff, 1e-3)
