@@ -280,10 +280,13 @@ func (s *searcher) places(ctx context.Context) error {
 	return nil
 }
 
-// windows varies the windows of the best candidates: one of them at a time, the
-// input's once more at the end.
+// windows varies the windows of the best candidates, or if none fits of those that
+// need least memory too much: one of them at a time, the input's once more at the end.
 func (s *searcher) windows(ctx context.Context) error {
 	best := s.fitting()
+	if len(best) == 0 {
+		best = s.tooLarge()
+	}
 	for _, c := range best[:min(refined, len(best))] {
 		sizes := []int{8, 16, 32, 64, 128}
 		for _, vary := range []func(l *Layout, v int){
@@ -306,13 +309,37 @@ func (s *searcher) windows(ctx context.Context) error {
 				return err
 			}
 			for _, d := range got {
-				if d.Rejected == "" && s.less(d, c) {
+				if s.better(d, c) {
 					c = d
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// tooLarge returns the candidates that need too much memory, the smallest first.
+func (s *searcher) tooLarge() []Candidate {
+	var out []Candidate
+	for _, c := range s.all {
+		if c.Rejected == MemorySet {
+			out = append(out, c)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Candidate) int { return cmp.Compare(a.Price.Memory.Total, b.Price.Memory.Total) })
+	return out
+}
+
+// better reports whether a is to be preferred to b, which may need too much memory.
+func (s *searcher) better(a, b Candidate) bool {
+	switch {
+	case a.Rejected == MemorySet && b.Rejected == MemorySet:
+		x, y := a.Price.Memory.Total, b.Price.Memory.Total
+		return x < y || x == y && s.less(a, b)
+	case a.Rejected != "":
+		return false
+	}
+	return b.Rejected != "" || s.less(a, b)
 }
 
 // fitting returns the candidates that fit, the best first.
