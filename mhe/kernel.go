@@ -183,12 +183,11 @@ func (k *kernel) sum(ct *ciphertext, rotations []int) (*ciphertext, error) {
 // divide divides polynomials over the extended basis of level by the special
 // primes and, with rescale, by the top prime.
 func (k *kernel) divide(x [2]rns.Poly, level int, rescale bool) *ciphertext {
-	ext := ExtendedBasis(k.set, level)
 	keep := level + 1
 	if rescale {
 		keep--
 	}
-	d := rns.NewDivider(ext[:keep], ext[keep:])
+	d := k.divider(level, keep-1)
 	out := &ciphertext{}
 	for i := range x {
 		d.Round(x[i], nil, nil, k.workers)
@@ -201,7 +200,7 @@ func (k *kernel) divide(x [2]rns.Poly, level int, rescale bool) *ciphertext {
 func (k *kernel) rescale(ct *ciphertext) *ciphertext {
 	level := ct.level()
 	base := Basis(k.set, level)
-	d := rns.NewDivider(base[:level], base[level:])
+	d := k.rescaler(level)
 	out := &ciphertext{}
 	for i, c := range ct.c {
 		x := base.New()

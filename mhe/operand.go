@@ -148,7 +148,7 @@ func (d *Data) encode(enc *Encoder, set params.Set, level int) error {
 	return nil
 }
 
-// finite reports the first value that is not.
+// check refuses vectors that the encoder would.
 func (d *Data) check(set params.Set) error {
 	for i, v := range d.values {
 		if err := (engine{set: set}).data(Plain(v)); err != nil {

@@ -1,7 +1,6 @@
 package mhe
 
 import (
-	"fmt"
 	"math/bits"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
@@ -80,9 +79,6 @@ func (k *kernel) productOf(p packing.Product, x, y []*Operand, level int) ([]*ci
 	for i, groups := range p {
 		sum := k.accumulator(level)
 		for _, g := range groups {
-			if len(g.Terms) > maxTerms {
-				return nil, fmt.Errorf("%w: a group of %d terms, want at most %d", ErrShape, len(g.Terms), maxTerms)
-			}
 			xs, ys := make([]*ciphertext, len(g.Terms)), make([]*ciphertext, len(g.Terms))
 			var err error
 			for t, term := range g.Terms {
@@ -114,9 +110,6 @@ func (k *kernel) productOfData(p packing.Product, x []*Operand, y *Data, level i
 	index := map[[2]int]int{} // of what x[X] rotated by RX has in m.x
 	for _, groups := range p {
 		for _, g := range groups {
-			if len(g.Terms) > maxTerms {
-				return nil, fmt.Errorf("%w: a group of %d terms, want at most %d", ErrShape, len(g.Terms), maxTerms)
-			}
 			terms := make([][2]int, len(g.Terms))
 			for t, term := range g.Terms {
 				at := [2]int{term.X, packing.Mod(term.RX, k.set.N())}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
 )
 
@@ -192,7 +191,7 @@ func (s *NetworkSimulation) times(r *NetworkReport) {
 	if party == 0 {
 		party = median(parties).Seconds()
 	}
-	network := s.networkModel().Seconds()
+	network := s.net.Network(nn.Link{Mbit: s.cfg.Link.Mbit, Latency: s.cfg.Link.Latency}, s.cfg.Fanout).Seconds()
 	r.Seconds = NetworkSeconds{
 		Setup: s.setup.Seconds(), IterationParty: party, IterationPhase: map[string]float64{},
 		IterationNetwork: network, IterationWallModel: party + network,
@@ -209,33 +208,4 @@ func (s *NetworkSimulation) times(r *NetworkReport) {
 		r.Bytes.SetupParty = max(r.Bytes.SetupParty, p.sent[phaseSetup])
 		r.Bytes.IterationParty = max(r.Bytes.IterationParty, (p.sent[phaseRefresh]+p.sent[phaseCombine]+p.sent[phaseReduce])/int64(len(s.laps)))
 	}
-}
-
-// networkModel returns the modelled time that a step spends in the network: per
-// leg of a round one latency for each level of the owners' trees, and the bytes
-// that the busiest party sends or receives. Rounds of all owners run at once, so
-// that every party is root of one tree and inner party or leaf of the others.
-func (s *NetworkSimulation) networkModel() time.Duration {
-	others := s.cfg.Parties - 1
-	leg := func(bytes int) float64 {
-		return float64(s.tree.Depth())*s.cfg.Link.Latency/1e3 + 8*float64(others*bytes)/(s.cfg.Link.Mbit*1e6)
-	}
-	var seconds float64
-	for _, p := range s.net.Points {
-		if !p.Skipped {
-			in, out := mhe.Basis(s.set, p.In).EncodedSize(), mhe.Basis(s.set, p.Out).EncodedSize()
-			seconds += float64(s.net.Passes) * (leg(in) + leg(in+out))
-		}
-	}
-	// an aggregated refresh: the busiest owner's part on every leg
-	owned := make([]int, s.cfg.Parties) // bytes in, and of the results, by owner
-	results := make([]int, s.cfg.Parties)
-	for _, part := range s.net.Parts {
-		q := s.net.Parameters[part.Parameter]
-		owned[part.Owner] += (part.Hi - part.Lo) * mhe.Basis(s.set, s.set.MaskLevel()).EncodedSize()
-		results[part.Owner] += (part.Hi - part.Lo) * mhe.Basis(s.set, q.Level).EncodedSize()
-	}
-	in, out := slices.Max(owned), slices.Max(results)
-	seconds += leg(in) + leg(in) + leg(in+out) + leg(out)
-	return time.Duration(seconds * float64(time.Second))
 }

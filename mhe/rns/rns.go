@@ -226,7 +226,14 @@ func (b Basis) AddInts(dst Poly, v []int64) {
 
 // PowMod returns 2^e mod the prime of s.
 func PowMod(s *ring.SubRing, e int) uint64 {
-	return ring.ModExp(2, uint64(e), s.Modulus)
+	x, r := uint64(2), uint64(1)
+	for ; e > 0; e >>= 1 { // with the prime's own constants, which Lattigo's ModExp makes anew
+		if e&1 == 1 {
+			r = ring.BRed(r, x, s.Modulus, s.BRedConstant)
+		}
+		x = ring.BRed(x, x, s.Modulus, s.BRedConstant)
+	}
+	return r
 }
 
 // Centred returns coefficient i of p, in coefficient form, as the integer of
