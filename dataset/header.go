@@ -22,7 +22,13 @@ func (s Schema) isHeader(first []string) (bool, *Error) {
 	}
 	names := defaultNames(len(first))
 	label := findColumn(s.Label, names)
-	dropped := make(map[int]bool, len(s.Drop))
+	dropped := make(map[int]bool, len(first))
+	for i := range first {
+		dropped[i] = len(s.Features) > 0 && i != label
+	}
+	for _, spec := range s.Features {
+		dropped[findColumn(spec, names)] = false
+	}
 	for _, spec := range s.Drop {
 		dropped[findColumn(spec, names)] = true
 	}
@@ -56,7 +62,7 @@ func (s Schema) isHeader(first []string) (bool, *Error) {
 // named reports whether the schema uses one of the cells as a column name.
 // Whole numbers are left out: they are indices in a file without header.
 func (s Schema) named(cells []string) bool {
-	specs := append([]string{s.Label}, s.Drop...)
+	specs := slices.Concat([]string{s.Label}, s.Drop, s.Features)
 	return slices.ContainsFunc(specs, func(spec string) bool {
 		spec = strings.TrimSpace(spec)
 		if _, err := strconv.Atoi(spec); err == nil || isMissing(spec) {
@@ -118,8 +124,29 @@ func (s Schema) columns(first []string, header bool, line int) (columns, *Error)
 		}
 		return columns{}, e
 	}
-	e := c.choose(s.Drop, header) // not in the return: choose changes c
+	choose, list := c.choose, s.Drop
+	if len(s.Features) > 0 {
+		choose, list = c.take, s.Features
+	}
+	e := choose(list, header) // not in the return: it changes c
 	return c, e
+}
+
+// take sets the feature columns to those listed.
+func (c *columns) take(features []string, header bool) *Error {
+	for _, spec := range features {
+		i := findColumn(spec, c.names)
+		switch {
+		case i < 0:
+			return noColumn(spec, "no such feature column", c.names, header)
+		case i == c.label:
+			return &Error{Column: c.names[i], Problem: "the label column is also a feature", Remedy: "take it out of the features or choose another label"}
+		case slices.Contains(c.features, i):
+			return &Error{Column: c.names[i], Problem: "the column is listed as a feature twice", Remedy: "take it out once"}
+		}
+		c.features = append(c.features, i)
+	}
+	return nil
 }
 
 // choose sets the feature columns: all but the label and those in drop.

@@ -43,8 +43,8 @@ func ReadFile(path string, s Schema) (Table, Report, error) {
 // that, the most frequent one in the first line. Quoted text does not count.
 //
 // The first row is a header if a cell of it is used as a column name in
-// s.Label or s.Drop (as a name, not as an index), or if every cell of it that
-// is neither dropped nor missing is text, that is, neither a number nor, in
+// s.Label, s.Drop or s.Features (as a name, not as an index), or if every cell
+// of it that is used and not missing is text, that is, neither a number nor, in
 // the label column, one of s.Classes. If some of them are text and some are
 // not, the row is refused rather than guessed at, and so is a first row of
 // 0, 1, 2, …, w-1 with w ≥ 3.
@@ -52,7 +52,7 @@ func ReadFile(path string, s Schema) (Table, Report, error) {
 // Read returns an [Error], or several joined, for rows of another length,
 // cells that are no numbers or not finite, labels other than the classes,
 // missing labels, missing features under MissingError, duplicate names,
-// columns that do not exist, a label that is dropped, no feature column, no
+// columns that do not exist or are listed twice, a label that is dropped, no feature column, no
 // row, and, unless s.Partial, for a column with one value only and for labels
 // of one class only. The table is then empty.
 func Read(r io.Reader, name string, s Schema) (Table, Report, error) {

@@ -68,6 +68,17 @@ func TestReadTables(t *testing.T) {
 			true, want,
 		},
 		{
+			"features in an order of their own", "name,bmi,note,age,ill\nAnn,33.6,x,50,1\nBo,26.6,y,31,0\nCy,23.3,,32,1\n",
+			dataset.Schema{Label: "ill", Features: []string{"age", "bmi"}},
+			true, want,
+		},
+		{
+			"features by index without header", "Ann,33.6,50,1\nBo,26.6,31,0\nCy,23.3,32,1\n",
+			dataset.Schema{Label: "-1", Features: []string{"2", "1"}},
+			false,
+			dataset.Table{Features: []string{"c2", "c1"}, X: want.X, Y: want.Y},
+		},
+		{
 			"text id without header", "p-1,50,33.6,1\np-2,31,26.6,0\np-3,32,23.3,1\n",
 			dataset.Schema{Label: "3", Drop: []string{"0"}},
 			false,

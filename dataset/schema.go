@@ -33,6 +33,10 @@ type Schema struct {
 	// Drop lists columns to leave out, such as a patient number. They may hold
 	// any text.
 	Drop []string
+	// Features lists the feature columns in the order of the table; other columns
+	// are left out and may hold any text. Empty means all columns, in the order of
+	// the file, but the label and those in Drop. Give one of the two lists.
+	Features []string
 	// Missing is the policy for missing feature cells.
 	Missing Missing
 	// Comma is the separator; 0 detects it among comma, semicolon and tab.
@@ -68,6 +72,12 @@ func (s Schema) check() *Error {
 			Value:   string(s.Comma),
 			Problem: "this character cannot separate columns",
 			Remedy:  "leave the separator empty to detect it",
+		}
+	}
+	if len(s.Features) > 0 && len(s.Drop) > 0 {
+		return &Error{
+			Problem: "feature columns are listed, and columns to drop too",
+			Remedy:  "give one of the two lists: columns that are no features are left out",
 		}
 	}
 	return s.checkClasses()

@@ -276,6 +276,15 @@ func (a Activation) Name() string {
 // Bound returns b of the interval [-b, b].
 func (a Activation) Bound() float64 { return a.bound }
 
+// Criterion returns what the polynomial was fitted by: [LeastSquares] for those that
+// are given rather than fitted.
+func (a Activation) Criterion() Criterion {
+	if a.fit == Minimax.String() {
+		return Minimax
+	}
+	return LeastSquares
+}
+
 // Degree returns the degree of the polynomial.
 func (a Activation) Degree() int { return len(a.coeffs) - 1 }
 

@@ -64,6 +64,10 @@ func (l NetworkLoss) Name() string { return l.name }
 // Bound returns the b of the interval [-b, b] in which outputs are expected.
 func (l NetworkLoss) Bound() float64 { return l.bound }
 
+// Degree returns the degree of the polynomial of the gradient: 1 for the squared
+// loss.
+func (l NetworkLoss) Degree() int { return len(l.coeffs) - 1 }
+
 // link returns what the loss compares with the target, exactly.
 func (l NetworkLoss) link(z float64) float64 {
 	if l.name == "logistic" {

@@ -22,6 +22,7 @@ type NetworkConfig struct {
 	Loss       nn.NetworkLoss
 	Optimiser  nn.Optimiser
 	Steps      int
+	Epochs     int     // in place of Steps: passes over the rows, of the party with most of them
 	Batch      int     // rows per party and step; 0 for all that fit, or that the smallest party has
 	Gain       float64 // of the initial weights; 0 for 1
 	MaxTarget  float64 // declared bound of |target|; 0 for 1
@@ -35,6 +36,10 @@ type NetworkConfig struct {
 
 	Layout nn.Layout
 	LogN   int // of the toy ring of Insecure; 0 for 12
+
+	// What the search for a plan allows a party.
+	MaxMemory    int64   // bytes; 0 for no limit
+	MaxWeightErr float64 // standard deviation of a weight's error after training; 0 for 1e-3
 
 	Predict int // rows of the test table that are predicted under encryption
 
@@ -67,7 +72,9 @@ func (c NetworkConfig) check() error {
 	c.Common.check(&v)
 	v.must(c.Outputs >= 1, "%d outputs: want 1 for two classes or a regression, or one for each class", c.Outputs)
 	v.must(!c.Regression || c.Outputs == 1, "a regression with %d outputs: want 1", c.Outputs)
-	v.must(c.Steps >= 1, "%d steps: want at least 1", c.Steps)
+	v.must(c.Steps >= 1 || c.Epochs > 0, "%d steps: want at least 1", c.Steps)
+	v.must(c.Epochs >= 0, "%d epochs: want at least 1", c.Epochs)
+	v.must(c.Epochs == 0 || c.Steps == 0, "%d epochs and %d steps: give one of them", c.Epochs, c.Steps)
 	v.must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
 	v.must(c.MaxTarget > 0 && finite(c.MaxTarget), "targets bounded by %g: want a positive number", c.MaxTarget)
 	v.must(c.Unit >= 0 && finite(c.Unit), "features divided by %g: want a positive number", c.Unit)
@@ -86,9 +93,9 @@ func (c NetworkConfig) network(tables []dataset.Table) (nn.Network, error) {
 		Optimiser: c.Optimiser, Steps: c.Steps, Parties: c.Parties, Seed: c.Seed, Gain: c.Gain,
 		MaxFeature: math.Max(c.Clip, 1), MaxTarget: c.MaxTarget,
 	}
-	least := tables[0].Rows()
+	least, greatest := tables[0].Rows(), 0
 	for _, t := range tables {
-		least = min(least, t.Rows())
+		least, greatest = min(least, t.Rows()), max(greatest, t.Rows())
 	}
 	if c.Batch > least {
 		smallest := slices.IndexFunc(tables, func(t dataset.Table) bool { return t.Rows() == least })
@@ -104,6 +111,9 @@ func (c NetworkConfig) network(tables []dataset.Table) (nn.Network, error) {
 			return n, err
 		}
 		n.Batch = min(most, least)
+	}
+	if c.Epochs > 0 {
+		n.Steps = c.Epochs * ((greatest + n.Batch - 1) / n.Batch)
 	}
 	return n, nil
 }
@@ -121,6 +131,7 @@ func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan,
 	}
 	search, err := nn.PlanNetwork(ctx, nn.PlanRequest{
 		Net: n, Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum, Predict: l.Predict,
+		MaxMemory: c.MaxMemory, MaxWeightErr: c.MaxWeightErr,
 	})
 	if err != nil {
 		return nil, err

@@ -55,13 +55,3 @@ func (s *NetworkSimulation) trains(ctx context.Context, rate float64) bool {
 	}
 	return err == nil
 }
-
-// EpochSteps returns the steps of so many passes over the rows, of the party with
-// most of them.
-func (s *NetworkSimulation) EpochSteps(epochs int) int {
-	batch, most := s.net.Net.Batch, 0
-	for _, t := range s.tables {
-		most = max(most, t.Rows())
-	}
-	return epochs * ((most + batch - 1) / batch)
-}

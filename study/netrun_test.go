@@ -122,3 +122,17 @@ func TestPlannedErrorCoversOutputs(t *testing.T) {
 		require.Greater(t, measured, s.net.Query.OutputErr/64)
 	}
 }
+
+// Passes over the rows are those of the party with most of them.
+func TestNetworkEpochs(t *testing.T) {
+	c, table := toyNetwork(t, 3)
+	c.Steps, c.Epochs, c.Batch = 0, 2, 7
+	s, err := PrepareNetwork(t.Context(), c, table, dataset.Table{})
+	require.NoError(t, err)
+	require.Equal(t, 2*6, s.Plan().Net.Steps, "40 rows a party in batches of 7")
+
+	c.Steps = 1
+	_, err = PrepareNetwork(t.Context(), c, table, dataset.Table{})
+	require.ErrorIs(t, err, ErrConfig)
+	require.ErrorContains(t, err, "2 epochs and 1 steps: give one of them")
+}

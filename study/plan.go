@@ -18,6 +18,9 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n := cfg.Predict; n > 0 && n < test.Rows() {
+		test = dataset.Table{Features: test.Features, X: test.X[:n], Y: test.Y[:n]} // they are shuffled
+	}
 	tables, err := dataset.Divide(train, cfg.Parties, cfg.Partition, cfg.Seed)
 	if err != nil {
 		return nil, err
@@ -68,8 +71,12 @@ func (s *simulation) checkPrecision() error {
 	if err != nil {
 		return err
 	}
-	if noise > maxOutputNoise*s.plan.Model.MaxTarget {
-		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, maxOutputNoise*s.plan.Model.MaxTarget)
+	limit := s.glm.MaxOutputNoise
+	if limit == 0 {
+		limit = maxOutputNoise * s.plan.Model.MaxTarget
+	}
+	if noise > limit {
+		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, limit)
 	}
 	return nil
 }
@@ -101,7 +108,9 @@ func makePlan(cfg Config, tables []dataset.Table, test dataset.Table) (*nn.Plan,
 			m.Batch[i] = min(rows, t.Rows())
 			steps = max(steps, (t.Rows()+m.Batch[i]-1)/m.Batch[i])
 		}
-		m.Steps = cfg.Epochs * steps
+		if m.Steps = cfg.Steps; m.Steps == 0 {
+			m.Steps = cfg.Epochs * steps
+		}
 		if cfg.Insecure {
 			return nn.FitInsecure(m)
 		}

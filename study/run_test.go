@@ -219,3 +219,23 @@ func Example() {
 	// opened to all parties: 17 values
 	// opened to querier: 80 values
 }
+
+// A study may count steps instead of passes, and open fewer predictions than the
+// test has rows.
+func TestRunCountsStepsAndPredictions(t *testing.T) {
+	c := toyConfig()
+	c.Epochs, c.Steps, c.Batch, c.Predict = 0, 3, 8, 5
+	r, err := study.Run(t.Context(), c, synthetic(t, 100), nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, 3, r.Iterations)
+	require.Equal(t, 5, r.Openings[1].Values)
+
+	c.MaxOutputNoise = 1e-9
+	_, err = study.Run(t.Context(), c, synthetic(t, 100), nil, nil)
+	require.ErrorIs(t, err, study.ErrConfig)
+	require.ErrorContains(t, err, "more than 1e-09")
+
+	c.Epochs = 2
+	_, err = study.Run(t.Context(), c, synthetic(t, 100), nil, nil)
+	require.ErrorContains(t, err, "2 epochs and 3 steps: give one of them")
+}

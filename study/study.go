@@ -63,8 +63,16 @@ type Config struct {
 	Degree     int     // of the polynomial in place of the sigmoid, odd
 	Interval   float64 // the outputs are expected in [-Interval, Interval]
 	SGD        nn.SGD
-	Epochs     int // passes over the rows, of the party with most batches
+	Epochs     int // passes over the rows, of the party with most batches; or
+	Steps      int // training steps
 	Batch      int // rows per party and step; 0 for all that fit
+
+	Predict int // rows of the test that are predicted for the querier, at most; 0 for all
+
+	// MaxOutputNoise is the largest planned standard deviation of an opened output
+	// with which a study starts; 0 for a tenth of the bound of targets, which is 1
+	// for classes.
+	MaxOutputNoise float64
 }
 
 // A Link is a modelled network: what every party has to its neighbours.
@@ -125,8 +133,12 @@ func (c Config) check() error {
 	v.must(c.Regression || c.Degree >= 1 && c.Degree%2 == 1 && c.Degree <= 7, "a sigmoid of degree %d: want 1, 3, 5 or 7", c.Degree)
 	v.must(c.Interval > 0 && finite(c.Interval), "an interval of %g: want a positive number", c.Interval)
 	v.must(c.MaxTarget >= 0 && finite(c.MaxTarget), "targets bounded by %g: want a positive number", c.MaxTarget)
-	v.must(c.Epochs >= 1, "%d epochs: want at least 1", c.Epochs)
+	v.must(c.Steps >= 0, "%d steps: want at least 1", c.Steps)
+	v.must(c.Steps > 0 || c.Epochs >= 1, "%d epochs: want at least 1", c.Epochs)
+	v.must(c.Steps == 0 || c.Epochs == 0, "%d epochs and %d steps: give one of them", c.Epochs, c.Steps)
 	v.must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
+	v.must(c.Predict >= 0, "%d rows to predict", c.Predict)
+	v.must(c.MaxOutputNoise >= 0, "outputs opened with a noise of up to %g: want a positive number", c.MaxOutputNoise)
 	return errors.Join(v...)
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
 	"math"
@@ -189,15 +188,8 @@ func (o *simulation) config(d simData) (study.NetworkConfig, error) {
 	if err := o.layers(&cfg); err != nil {
 		return cfg, err
 	}
-	if o.epochs > 0 {
-		one := cfg
-		one.Steps, one.Checkpoint = 1, ""
-		one.Layout.NoRefresh = make([]bool, 2*len(cfg.Hidden)+1) // no search: any layout tells the batch
-		s, err := study.PrepareNetwork(context.Background(), one, d.train, d.test)
-		if err != nil {
-			return cfg, err
-		}
-		cfg.Steps = s.EpochSteps(o.epochs)
+	if cfg.Epochs = o.epochs; o.epochs > 0 {
+		cfg.Steps = 0
 	}
 	return cfg, nil
 }
