@@ -56,6 +56,15 @@ type Schema struct {
 	Partial bool
 }
 
+// Check returns an [Error] for the first thing that is wrong with s itself, before
+// any file is read.
+func (s Schema) Check() error {
+	if e := s.check(); e != nil {
+		return e
+	}
+	return nil
+}
+
 // check reports the first thing wrong with s itself.
 func (s Schema) check() *Error {
 	switch s.Missing {
