@@ -116,13 +116,19 @@ func (s Schema) checkClasses() *Error {
 			Remedy:  "give one text for each class, in the order 0, 1, …",
 		}
 	}
+	seen := make(map[string]int, given) // by text, of numbers in one form
 	for i, c := range s.Classes {
 		if isMissing(strings.TrimSpace(c)) {
 			return &Error{Problem: fmt.Sprintf("class %q counts as a missing value", c), Remedy: remedy}
 		}
-		if k := slices.IndexFunc(s.Classes[:i], func(d string) bool { return sameClass(c, d) }); k >= 0 {
+		text := strings.TrimSpace(c)
+		if v, ok := parseNumber(text); ok {
+			text = number(v + 0) // -0 is 0
+		}
+		if k, ok := seen[text]; ok {
 			return &Error{Value: s.Classes[k], Problem: fmt.Sprintf("classes %d and %d are the same", k, i), Remedy: remedy}
 		}
+		seen[text] = i
 	}
 	return nil
 }

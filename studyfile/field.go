@@ -54,7 +54,7 @@ var formats = map[string]format{
 	"title":     {regexp.MustCompile(`^[^\p{C}\s](?:[^\p{C}\n]{0,98}[^\p{C}\s])?$`), "a text of 1 to 100 printable characters"},
 	"name":      {regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`), "a name of letters, digits, dots, dashes and underscores, 63 at most, that starts with a letter or digit"},
 	"column":    {regexp.MustCompile(`^[^\p{C}]{0,1000}$`), "a text of printable characters"},
-	"comma":     {regexp.MustCompile(`^(?:[^\p{C}"\x{FFFD}]|tab)?$`), "one character, or the word tab"},
+	"comma":     {regexp.MustCompile(`^(?:[^\p{C}"�]|tab)?$`), "one character, or the word tab"},
 	"partition": {regexp.MustCompile(`^(?:even|skewed|label|column:[^\p{C}]{1,1000})$`), "even, skewed, label or column:NAME"},
 }
 

@@ -53,7 +53,7 @@ func (r *reader) refuse(n *yaml.Node, path, found, want string) {
 // must records a violation of a field unless ok holds. Fields that have one already,
 // or whose parts have, are passed over: it follows from that.
 func (r *reader) must(ok bool, path, found, want string) {
-	if ok || slices.ContainsFunc(r.bad, func(v *Violation) bool { return within(v.Field, path) || within(path, v.Field) }) {
+	if ok || len(r.bad) >= maxViolations || slices.ContainsFunc(r.bad, func(v *Violation) bool { return within(v.Field, path) || within(path, v.Field) }) {
 		return
 	}
 	line := 0

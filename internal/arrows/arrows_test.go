@@ -29,6 +29,7 @@ var layers = [][]string{
 	{"protocols/sim"},
 	{"nn"},
 	{"study"},
+	{"studyfile"},
 	{"cmd/...", "examples/...", "benchmarks/...", "examples", "benchmarks"},
 }
 
