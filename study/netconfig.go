@@ -86,13 +86,24 @@ func (c NetworkConfig) check() error {
 	return errors.Join(v...)
 }
 
+// PlanRequest returns what is planned for tables of so many features: with the steps
+// and the batch of c, which may be open.
+func (c NetworkConfig) PlanRequest(features int) nn.PlanRequest {
+	c = c.withDefaults()
+	return nn.PlanRequest{
+		Net: nn.Network{
+			Features: features, Hidden: c.Hidden, Outputs: c.Outputs, Loss: c.Loss,
+			Optimiser: c.Optimiser, Steps: c.Steps, Parties: c.Parties, Batch: c.Batch, Seed: c.Seed, Gain: c.Gain,
+			MaxFeature: math.Max(c.Clip, 1), MaxTarget: c.MaxTarget,
+		},
+		Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum, Predict: c.Layout.Predict,
+		MaxMemory: c.MaxMemory, MaxWeightErr: c.MaxWeightErr,
+	}
+}
+
 // network describes the model for tables of the parties.
 func (c NetworkConfig) network(tables []dataset.Table) (nn.Network, error) {
-	n := nn.Network{
-		Features: tables[0].Dim(), Hidden: c.Hidden, Outputs: c.Outputs, Loss: c.Loss,
-		Optimiser: c.Optimiser, Steps: c.Steps, Parties: c.Parties, Seed: c.Seed, Gain: c.Gain,
-		MaxFeature: math.Max(c.Clip, 1), MaxTarget: c.MaxTarget,
-	}
+	n := c.PlanRequest(tables[0].Dim()).Net
 	least, greatest := tables[0].Rows(), 0
 	for _, t := range tables {
 		least, greatest = min(least, t.Rows()), max(greatest, t.Rows())
@@ -101,7 +112,7 @@ func (c NetworkConfig) network(tables []dataset.Table) (nn.Network, error) {
 		smallest := slices.IndexFunc(tables, func(t dataset.Table) bool { return t.Rows() == least })
 		return n, fmt.Errorf("%w: a batch of %d rows, party %d has %d: lower the batch to %d", ErrConfig, c.Batch, smallest, least, least)
 	}
-	if n.Batch = c.Batch; n.Batch == 0 {
+	if n.Batch == 0 {
 		logN := 14
 		if c.Insecure {
 			logN = c.LogN
@@ -129,10 +140,9 @@ func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan,
 	case l.InputWindow != 0 || l.InputBaby != 0 || l.InnerWindow != 0 || l.NoRefresh != nil:
 		return nn.FitNetwork(n, l, c.Quantum)
 	}
-	search, err := nn.PlanNetwork(ctx, nn.PlanRequest{
-		Net: n, Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum, Predict: l.Predict,
-		MaxMemory: c.MaxMemory, MaxWeightErr: c.MaxWeightErr,
-	})
+	r := c.PlanRequest(n.Features)
+	r.Net = n
+	search, err := nn.PlanNetwork(ctx, r)
 	if err != nil {
 		return nil, err
 	}

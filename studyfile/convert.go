@@ -134,12 +134,12 @@ func (l Layer) activation() (nn.Activation, error) {
 func (l Loss) network() (nn.NetworkLoss, error) {
 	if l.Name == "squared" {
 		if l.Degree != 1 {
-			return nn.NetworkLoss{}, fmt.Errorf("%w: a squared loss of degree %d: want 1", nn.ErrModel, l.Degree)
+			return nn.NetworkLoss{}, fmt.Errorf("%w: a squared loss with degree %d: want 1", nn.ErrModel, l.Degree)
 		}
 		return nn.SquaredLoss(l.Bound), nil
 	}
 	if l.Degree < 1 || l.Degree > 7 || l.Degree%2 == 0 {
-		return nn.NetworkLoss{}, fmt.Errorf("%w: a logistic loss of degree %d: want 1, 3, 5 or 7", nn.ErrModel, l.Degree)
+		return nn.NetworkLoss{}, fmt.Errorf("%w: a logistic loss with degree %d: want 1, 3, 5 or 7", nn.ErrModel, l.Degree)
 	}
 	return nn.LogisticLoss(l.Degree, l.Bound)
 }
@@ -178,6 +178,34 @@ func (f File) Network() (study.NetworkConfig, error) {
 	loss, err := m.Loss.network()
 	c.Loss = loss
 	return c, errors.Join(append(errs, err)...)
+}
+
+// PlanRequest returns what is to be planned for a study of a network, before there
+// are data: its file must say the number of features, and the steps or the public
+// numbers of rows and the batch that they follow from.
+func (f File) PlanRequest() (nn.PlanRequest, error) {
+	c, err := f.Network()
+	if err != nil {
+		return nn.PlanRequest{}, err
+	}
+	if f.Data.FeatureCount == 0 {
+		return nn.PlanRequest{}, &Violation{Field: "data.feature_count", Found: "nothing", Want: "the number of features, or a list of them under data.features"}
+	}
+	if c.Epochs > 0 {
+		most := 0
+		for _, m := range f.Parties.Roster {
+			most = max(most, m.Rows)
+		}
+		if most == 0 || c.Batch == 0 {
+			return nn.PlanRequest{}, &Violation{Field: "training.epochs", Found: fmt.Sprint(c.Epochs), Want: "training.steps, or public rows of the parties and a batch: passes over secret numbers of rows are no number of steps"}
+		}
+		c.Steps = c.Epochs * ((most + c.Batch - 1) / c.Batch)
+	}
+	r := c.PlanRequest(f.Data.FeatureCount)
+	if r.Fanout >= c.Parties-1 {
+		r.Fanout = 0 // all others, however many there are
+	}
+	return r, nil
 }
 
 // gib is a GiB in bytes.

@@ -116,9 +116,9 @@ type Schedule struct {
 
 // Parties are the data owners.
 type Parties struct {
-	Count   int      `json:"count" want:"[0,65535]" doc:"number of parties, 2 or more; 0 for the length of the roster"`
-	Roster  []Member `json:"roster" doc:"the parties by name, in the order of their places in the tree, the root first; may wait until they are known"`
-	Fanout  int      `json:"fanout" want:"[0,65535]" doc:"children per inner node of the trees that join the parties; of a network, 0 puts every party under every other's root"`
+	Count  int      `json:"count" want:"[0,65535]" doc:"number of parties, 2 or more; 0 for the length of the roster"`
+	Roster []Member `json:"roster" doc:"the parties by name, in the order of their places in the tree, the root first; may wait until they are known"`
+	Fanout int      `json:"fanout" want:"[0,65535]" doc:"children per inner node of the trees that join the parties; of a network, 0 puts every party under every other's root"`
 }
 
 // A Member is a party of the roster.

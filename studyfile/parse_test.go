@@ -134,7 +134,7 @@ func TestViolations(t *testing.T) {
 		{"hidden layers of a regression", strings.Replace(least, "kind: logistic", "kind: logistic, hidden: [{units: 3}]", 1), `model.hidden: found hidden layers; want none, or the kind network`},
 		{"momentum of a regression", least + "training: {momentum: 0.5}\n", `training.momentum: found 0.5; want 0: the field is for networks, the kind is logistic`},
 		{"another loss", strings.Replace(least, "kind: logistic", "kind: logistic, loss: {name: squared}", 1), `model.loss.name: found squared; want logistic for the kind logistic`},
-		{"an even degree", strings.Replace(least, "kind: logistic", "kind: logistic, loss: {degree: 2}", 1), `model.loss.degree: found a logistic loss of degree 2; want 1, 3, 5 or 7`},
+		{"an even degree", strings.Replace(least, "kind: logistic", "kind: logistic, loss: {degree: 2}", 1), `model.loss.degree: found a logistic loss with degree 2; want 1, 3, 5 or 7`},
 		{"no interval", strings.Replace(least, "kind: logistic", "kind: logistic, loss: {bound: 0}", 1), `model.loss.bound: found 0; want a number above 0`},
 		{"both steps and epochs", least + "training: {steps: 1, epochs: 2}\n", `training.epochs: found 2 epochs and 1 steps; want one of them`},
 		{"neither steps nor epochs", least + "training: {epochs: 0}\n", `training: found neither steps nor epochs; want one of them, 1 or more`},

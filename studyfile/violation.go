@@ -15,7 +15,7 @@ var ErrFile = errors.New("study file")
 
 // A Violation is something wrong in a study file.
 type Violation struct {
-	File  string // as given to [Parse]
+	File  string // as given to [Parse]; empty if the study is from elsewhere
 	Line  int    // from 1; 0 if it is not known
 	Field string // path such as model.hidden[0].units; empty for the file as a whole
 	Found string // what is there
@@ -23,20 +23,17 @@ type Violation struct {
 }
 
 func (v *Violation) Error() string {
-	var b strings.Builder
-	b.WriteString(printable(v.File))
+	at, want := printable(v.File), v.Want
 	if v.Line > 0 {
-		fmt.Fprintf(&b, ":%d", v.Line)
+		at += fmt.Sprintf(":%d", v.Line)
 	}
 	if v.Field != "" {
-		fmt.Fprintf(&b, ": %s", v.Field)
+		at = strings.TrimPrefix(at+": "+v.Field, ": ")
 	}
-	want := v.Want
 	if !strings.Contains(want, "did you mean") {
 		want = "want " + want
 	}
-	fmt.Fprintf(&b, ": found %s; %s", v.Found, want)
-	return b.String()
+	return fmt.Sprintf("%s: found %s; %s", at, v.Found, want)
 }
 
 // Unwrap returns [ErrFile].

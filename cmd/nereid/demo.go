@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nereid-mhe/nereid/dataset"
 	"github.com/nereid-mhe/nereid/study"
+	"github.com/nereid-mhe/nereid/studyfile"
 )
 
 const demoLong = `Runs a whole study in this process: every party with its own rows and secrets, on a
@@ -63,19 +66,45 @@ func (o *options) run(c *cobra.Command) error {
 	if err := out.check(); err != nil {
 		return err
 	}
-	table, source, err := o.read(o.cfg.Seed)
+	s := o.file.WithDefaults()
+	table, source, err := o.read(s)
 	if err != nil {
 		return err
 	}
-	report, err := o.study(c, table)
-	if err != nil {
-		return err
-	}
-	b, err := o.render(report, func(b *bytes.Buffer) { writeText(b, o, source, report) })
+	s.Opening.Queriers = []studyfile.Querier{{Name: "querier", Rows: table.Rows()}} // all of the test
+	r := regression{s, table, source, "demo", toyFlag}
+	b, err := r.run(c, &o.printing)
 	if err != nil {
 		return err
 	}
 	return out.write(b)
+}
+
+// A regression is a study of logistic or linear regression that is run here.
+type regression struct {
+	file   studyfile.File
+	table  dataset.Table
+	source source
+	title  string // of the report
+	toy    string // what asks for the toy ring
+}
+
+// run runs the study, shows its progress and returns the report.
+func (r regression) run(c *cobra.Command, p *printing) ([]byte, error) {
+	cfg, err := r.file.Regression()
+	if err != nil {
+		return nil, err
+	}
+	var report study.Report
+	err = p.show(c, func(log *slog.Logger, progress func(study.Progress)) (err error) {
+		log.Info("data read", "rows", r.table.Rows(), "features", r.table.Dim())
+		report, err = study.Run(c.Context(), cfg, r.table, log, progress)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.render(report, func(b *bytes.Buffer) { writeText(b, r, cfg, report) })
 }
 
 // A source is where the rows come from.
@@ -84,14 +113,33 @@ type source struct {
 	dataset.Report
 }
 
-// read returns the rows of the study.
-func (o *input) read(seed uint64) (dataset.Table, source, error) {
-	if o.data == "" {
-		t, err := dataset.Synthetic(dataset.SyntheticConfig{Rows: o.rows, Features: o.features, Seed: seed})
+// read returns the rows of a study: of its files, or synthetic ones.
+func (o *input) read(s studyfile.File) (dataset.Table, source, error) {
+	if len(o.data) == 0 {
+		t, err := dataset.Synthetic(dataset.SyntheticConfig{Rows: o.rows, Features: o.features, Seed: s.Training.Seed})
 		return t, source{}, err
 	}
-	t, report, err := dataset.ReadFile(o.data, o.schema)
-	return t, source{o.data, report}, unreadable(err, "--data")
+	columns := s.Columns()
+	columns.Partial = len(o.data) > 1
+	var all dataset.Table
+	from := source{name: strings.Join(o.data, ", ")}
+	for i, path := range o.data {
+		t, r, err := dataset.ReadFile(path, columns)
+		switch {
+		case err != nil:
+			return all, from, unreadable(err, "--data")
+		case i == 0:
+			all.Features = t.Features
+		case !slices.Equal(t.Features, all.Features):
+			return all, from, &dataset.Error{
+				File: path, Problem: fmt.Sprintf("the columns %q are not those of %s, %q", t.Features, o.data[0], all.Features),
+				Remedy: "use files of the same columns, or list them under data.features in a study file",
+			}
+		}
+		all.X, all.Y = append(all.X, t.X...), append(all.Y, t.Y...)
+		from.Dropped, from.Imputed = from.Dropped+r.Dropped, from.Imputed+r.Imputed
+	}
+	return all, from, nil
 }
 
 // unreadable gives an error of the operating system about a file the remedy.
@@ -100,16 +148,6 @@ func unreadable(err error, flags string) error {
 		return &failure{exitData, err, "name a file that exists and can be read with " + flags}
 	}
 	return err
-}
-
-// study runs the study and shows its progress.
-func (o *options) study(c *cobra.Command, t dataset.Table) (r study.Report, err error) {
-	err = o.show(c, func(log *slog.Logger, progress func(study.Progress)) error {
-		log.Info("data read", "rows", t.Rows(), "features", t.Dim())
-		r, err = study.Run(c.Context(), o.cfg, t, log, progress)
-		return err
-	})
-	return r, err
 }
 
 // show calls run with a log and a progress that are shown on stderr.

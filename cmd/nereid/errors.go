@@ -16,6 +16,7 @@ import (
 	"github.com/nereid-mhe/nereid/nn"
 	"github.com/nereid-mhe/nereid/params"
 	"github.com/nereid-mhe/nereid/study"
+	"github.com/nereid-mhe/nereid/studyfile"
 )
 
 var errInterrupted = errors.New("interrupted: no report was written")
@@ -40,94 +41,135 @@ func explain(err error) *failure {
 	var f *failure
 	var data *dataset.Error
 	var rate *study.RateError
-	var file *study.CheckpointError
+	var checkpoint *study.CheckpointError
+	var from *fromFile
+	var bad *studyfile.Violation
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &rate):
-		return &failure{exitRefused, rate.Err, fmt.Sprintf("--rate %g works", rate.Rate)}
-	case errors.As(err, &file):
+		remedy := fmt.Sprintf("--rate %g works", rate.Rate)
+		if errors.As(err, &from) {
+			remedy = fmt.Sprintf("a training.rate of %g in %s works", rate.Rate, from.path)
+		}
+		return &failure{exitRefused, rate.Err, remedy}
+	case errors.As(err, &checkpoint):
 		code := exitRefused
-		if file.Err != nil {
+		if checkpoint.Err != nil {
 			code = exitUsage
 		}
-		return &failure{code, err, file.Remedy}
+		return &failure{code, err, checkpoint.Remedy}
 	case errors.As(err, &data):
 		return &failure{exitData, err, data.Remedy}
+	case errors.As(err, &bad) && bad.File != "":
+		return &failure{exitRefused, err, "docs/study.md describes the fields"}
 	case refused(err):
-		return &failure{exitRefused, err, flagsFor(err.Error())}
+		return &failure{exitRefused, err, change(err)}
 	}
 	return &failure{exitInternal, err, ""}
 }
 
 // refused reports whether err is about a study that cannot be run as described.
 func refused(err error) bool {
-	return errors.Is(err, study.ErrConfig) || errors.Is(err, nn.ErrModel) || errors.Is(err, params.ErrConfig)
+	return errors.Is(err, studyfile.ErrFile) || errors.Is(err, study.ErrConfig) || errors.Is(err, nn.ErrModel) || errors.Is(err, params.ErrConfig)
 }
 
-// settings maps words of the messages of packages study and nn to the flags
-// behind them.
-var settings = []struct{ words, flag string }{
-	{"parties: ", "--parties"},
-	{"a fan-out of", "--fanout"},
-	{"a test fraction of", "--test-fraction"},
-	{" of degree ", "--degree"},
-	{"an interval of", "--interval"},
-	{"features cut at", "--clip"},
-	{"targets bounded by", "--max-target"},
-	{" has target ", "--max-target"},
-	{" epochs: ", "--epochs"},
-	{"a batch of", "--batch"},
-	{"flooding of", "--flooding"},
-	{" Mbit/s and", "--mbit or --latency"},
-	{" cores", "--cores"},
-	{"model: learning rate ", "--rate"},
-	{"model: decay ", "--decay"},
-	{"model: L2 ", "--l2"},
-	{"an output of the clear twin", "--rate, --interval or --clip"},
-	{"levels between refreshes", "--degree"},
+// settings maps words of the messages of packages study and nn to the flags behind
+// them, and to the fields of a study file.
+var settings = []struct{ words, flag, field string }{
+	{"parties: ", "--parties", "parties"},
+	{"a fan-out of", "--fanout", "parties.fanout"},
+	{"a test fraction of", "--test-fraction", "simulate.test_fraction"},
+	{" of degree ", "--degree", "model.hidden or model.loss.degree"},
+	{"an interval of", "--interval", "model.loss.bound"},
+	{"features cut at", "--clip", "preprocessing.clip"},
+	{"targets bounded by", "--max-target", "data.target_bound"},
+	{" has target ", "--max-target", "data.target_bound"},
+	{" epochs: ", "--epochs", "training.epochs"},
+	{"a batch of", "--batch", "training.batch"},
+	{"flooding of", "--flooding", "crypto.flooding_bits"},
+	{" Mbit/s and", "--mbit or --latency", "hosts"},
+	{" cores", "--cores", "simulate.cores"},
+	{"model: learning rate ", "--rate", "training.rate"},
+	{"model: decay ", "--decay", "training.schedule.decay"},
+	{"model: L2 ", "--l2", "training.l2"},
+	{"an output of the clear twin", "--rate, --interval or --clip", "training.rate, model.loss.bound or preprocessing.clip"},
+	{"levels between refreshes", "--degree", "model.hidden or model.loss.degree"},
 
-	{" outputs: want", "--outputs"},
-	{"a regression with", "--outputs"},
-	{" steps: want", "--steps"},
-	{"features divided by", "--unit"},
-	{"a floor of", "--floor"},
-	{"by standard deviations at once", "--floor"},
-	{" rows to predict", "--predict"},
-	{", target ", "--max-target"},
-	{"outside the declared classes", "--outputs or --classes"},
-	{" rates of layers", "--rates"},
-	{" of the rate of layer", "--rates"},
-	{"model: momentum ", "--momentum"},
-	{"method without momentum", "--momentum"},
-	{"a warm-up of", "--warmup"},
-	{"falls with power", "--power"},
-	{" with a gain of", "--gain"},
-	{"model: a gain of", "--gain"},
-	{"activation on [", "--bound"},
-	{"a loss on the interval", "--loss-bound"},
-	{"lost in rounding", "--bound"},
-	{"of the clear twin the outputs", "--rate, --gain or --loss-bound"},
-	{"of the clear twin the arguments", "--rate, --gain or --bound"},
-	{"of the clear twin a value", "--rate"},
-	{"of the clear twin a summed", "--rate or --batch"},
-	{"a weight of the clear twin", "--rate or --l2"},
-	{"no parameters fit the network", "--hidden, --degree, --batch or --parties"},
-	{"the widest layer", "--hidden"},
+	{" loss with degree ", "--loss-degree", "model.loss.degree"},
+	{"data.feature_count", "--features", "data.feature_count"},
+	{"a link of", "--mbit or --latency", "hosts"},
+	{"bytes: want", "--memory", "hosts.memory_gib"},
+	{" outputs: want", "--outputs", "model.outputs"},
+	{"a regression with", "--outputs", "model.outputs"},
+	{" steps: want", "--steps", "training.steps"},
+	{"features divided by", "--unit", "preprocessing.unit"},
+	{"a floor of", "--floor", "preprocessing.floor"},
+	{"by standard deviations at once", "--floor", "preprocessing.floor"},
+	{" rows to predict", "--predict", "opening.queriers"},
+	{", target ", "--max-target", "data.target_bound"},
+	{"outside the declared classes", "--outputs or --classes", "model.outputs or data.classes"},
+	{" rates of layers", "--rates", "training.layer_rates"},
+	{" of the rate of layer", "--rates", "training.layer_rates"},
+	{"model: momentum ", "--momentum", "training.momentum"},
+	{"method without momentum", "--momentum", "training.momentum"},
+	{"a warm-up of", "--warmup", "training.schedule.warmup"},
+	{"falls with power", "--power", "training.schedule.power"},
+	{" with a gain of", "--gain", "the gains under model"},
+	{"model: a gain of", "--gain", "the gains under model"},
+	{"activation on [", "--bound", "the bounds under model.hidden"},
+	{"a loss on the interval", "--loss-bound", "model.loss.bound"},
+	{"lost in rounding", "--bound", "the bounds under model.hidden"},
+	{"of the clear twin the outputs", "--rate, --gain or --loss-bound", "training.rate, the gains or model.loss.bound"},
+	{"of the clear twin the arguments", "--rate, --gain or --bound", "training.rate, the gains or the bounds"},
+	{"of the clear twin a value", "--rate", "training.rate"},
+	{"of the clear twin a summed", "--rate or --batch", "training.rate or training.batch"},
+	{"a weight of the clear twin", "--rate or --l2", "training.rate or training.l2"},
+	{"no parameters fit the network", "--hidden, --degree, --batch or --parties", "model.hidden, training.batch or parties"},
+	{"the widest layer", "--hidden", "model.hidden"},
 }
 
-// flagsFor names the flags that a refused study should change.
-func flagsFor(message string) string {
-	var flags []string
+// A fromFile is an error about a study that a file describes.
+type fromFile struct {
+	path string
+	err  error
+}
+
+func (e *fromFile) Error() string { return e.err.Error() }
+func (e *fromFile) Unwrap() error { return e.err }
+
+// inFile marks an error as one about a study of a file, if the study is of a file.
+func (o *described) inFile(err error) error {
+	if err == nil || o.path == "" {
+		return err
+	}
+	return &fromFile{o.path, err}
+}
+
+// change names what of a refused study should be changed: flags, or fields of the file
+// that err is from.
+func change(err error) string {
+	var file *fromFile
+	inFile := errors.As(err, &file)
+	var names []string
 	for _, s := range settings {
-		if strings.Contains(message, s.words) && !slices.Contains(flags, s.flag) {
-			flags = append(flags, s.flag)
+		name := s.flag
+		if inFile {
+			name = s.field
+		}
+		if strings.Contains(err.Error(), s.words) && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	if len(flags) == 0 {
+	switch {
+	case inFile && len(names) == 0:
+		return "change " + file.path
+	case inFile:
+		return fmt.Sprintf("change %s in %s", strings.Join(names, ", "), file.path)
+	case len(names) == 0:
 		return `see "nereid help" and --help of the command for the settings of a study`
 	}
-	return "change " + strings.Join(flags, ", ")
+	return "change " + strings.Join(names, ", ")
 }
 
 // show writes the failure as one message: text, or one JSON object.

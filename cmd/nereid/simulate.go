@@ -11,12 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nereid-mhe/nereid/dataset"
-	"github.com/nereid-mhe/nereid/nn"
 	"github.com/nereid-mhe/nereid/study"
+	"github.com/nereid-mhe/nereid/studyfile"
 )
 
-const simulateLong = `Trains a network of several layers among parties that are all in this process: every
-party with its own rows and secrets, on a modelled network. The parties make keys
+const simulateLong = `Runs a study with all its parties in this process: every party with its own rows and
+secrets, on a modelled network. The study is that of a file (--study), or else a network
+of several layers that flags describe. The parties make keys
 together, standardise their columns, and train on encrypted weights; activations are
 polynomials, and every party has its own tensors refreshed by all of them.
 
@@ -35,6 +36,7 @@ simulations only.
 Without flags: synthetic data, a hidden layer of 16 units, 3 parties, 128-bit security.`
 
 const simulateExample = `  nereid simulate --insecure
+  nereid simulate --study study.yaml --data north.csv --data south.csv
   nereid simulate --data iris.csv --label species --classes setosa,versicolor,virginica \
       --hidden 16 --epochs 10
   nereid simulate --images train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz \
@@ -47,7 +49,7 @@ func newSimulate() *cobra.Command {
 	groups := o.groups()
 	c := &cobra.Command{
 		Use:     "simulate",
-		Short:   "Train a network with all its parties in one process",
+		Short:   "Train a network, or run a study file, with all parties in one process",
 		Long:    simulateLong,
 		Example: simulateExample,
 		Args:    noArgs,
@@ -73,22 +75,49 @@ func (o *simulation) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := o.config(d)
-	if err != nil {
-		return err
+	s := o.study(d)
+	var b []byte
+	if s.Model.Kind == studyfile.Network {
+		b, err = o.network(c, s, d)
+	} else {
+		r := regression{s, d.train, d.source, "simulation", o.toy()}
+		b, err = r.run(c, &o.printing)
 	}
-	report, err := o.study(c, cfg, d)
 	if err != nil {
-		return err
-	}
-	if o.declares() {
-		report.Openings = append(report.Openings, study.Opened{What: "largest absolute target, as a bound in the public plan", To: "all parties", Values: 1})
-	}
-	b, err := o.render(report, func(b *bytes.Buffer) { writeNetText(b, o, cfg, d, report) })
-	if err != nil {
-		return err
+		return o.inFile(err)
 	}
 	return out.write(b)
+}
+
+// network runs the study of a network and returns the report.
+func (o *simulation) network(c *cobra.Command, s studyfile.File, d simData) ([]byte, error) {
+	cfg, err := s.Network()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Checkpoint = o.checkpoint
+	declared := cfg.Regression && cfg.MaxTarget == 0 // taken from the data, which makes it public
+	if declared {
+		for _, y := range slices.Concat(d.train.Y, d.test.Y) {
+			cfg.MaxTarget = math.Max(cfg.MaxTarget, math.Abs(y))
+		}
+	}
+	report, err := o.runNetwork(c, cfg, d)
+	if err != nil {
+		return nil, err
+	}
+	if declared {
+		report.Openings = append(report.Openings, study.Opened{What: "largest absolute target, as a bound in the public plan", To: "all parties", Values: 1})
+	}
+	return o.render(report, func(b *bytes.Buffer) { writeNetText(b, o.toy(), cfg, d, report) })
+}
+
+// toy is what asks for the toy ring.
+func (o *simulation) toy() string {
+	if o.path != "" {
+		return "simulate.insecure"
+	}
+	return "--insecure"
 }
 
 // A simData is the rows of a simulation. Without test rows a part of train is kept
@@ -101,26 +130,51 @@ type simData struct {
 
 // load returns the rows.
 func (o *simulation) load() (d simData, err error) {
+	s := o.file
+	if s.Data.Target == "class" && len(s.Data.Classes) == 0 && s.Data.ClassCount == 0 && s.Model.Outputs > 1 {
+		s.Data.ClassCount = s.Model.Outputs
+	}
+	s = s.WithDefaults()
 	switch {
 	case o.images.given():
 		d, err = o.images.read()
-	case o.data != "":
-		s := o.schema
-		if s.Regression = o.cfg.Regression; !s.Regression && len(s.Classes) == 0 && o.cfg.Outputs > 1 {
-			s.ClassCount = o.cfg.Outputs
-		}
-		in := o.input
-		in.schema = s
-		d.train, d.source, err = in.read(o.cfg.Seed)
-		d.classes = max(2, len(s.Classes), s.ClassCount)
 	default:
-		d.train, d.source, err = o.input.read(o.cfg.Seed)
-		d.classes = 2
+		in := o.input
+		if s.Data.FeatureCount > 0 {
+			in.features = s.Data.FeatureCount
+		}
+		d.train, d.source, err = in.read(s)
 	}
-	if o.cfg.Regression {
+	if err != nil {
+		return d, err
+	}
+	if has, want := d.train.Dim(), s.Data.FeatureCount; o.path != "" && want > 0 && has != want {
+		return d, &failure{exitData, fmt.Errorf("the data have %d features, %s says %d", has, o.path, want), "name the data of the study, or list its features under data in the file"}
+	}
+	switch {
+	case s.Data.Target == "number":
 		d.classes = 0
+	case o.path != "" || !o.images.given():
+		d.classes = s.Data.ClassCount
 	}
-	return d, err
+	return d, nil
+}
+
+// study returns the study that is run on data, which complete what flags say.
+func (o *simulation) study(d simData) studyfile.File {
+	s := o.file
+	if o.path == "" {
+		s.Data.ClassCount = d.classes
+		if o.images.given() {
+			s.Data.Format = "idx"
+		}
+		if o.predict != 0 {
+			s.Opening.Queriers = []studyfile.Querier{{Name: "querier", Rows: o.predict}}
+		}
+	} else if o.predict > 0 { // no more than the policy has, see check
+		s.Opening.Queriers = []studyfile.Querier{{Name: "querier", Rows: o.predict}}
+	}
+	return s.WithDefaults()
 }
 
 // imageFiles are files in the idx format.
@@ -161,124 +215,8 @@ func readImages(images, labels, flags string) (t dataset.Table, err error) {
 	return t, nil
 }
 
-// config completes the configuration of the study by what the data and the flags
-// say.
-func (o *simulation) config(d simData) (study.NetworkConfig, error) {
-	cfg := o.cfg
-	if cfg.Fanout == 0 {
-		cfg.Fanout = max(1, cfg.Parties-1)
-	}
-	if cfg.Outputs == 0 {
-		if cfg.Outputs = d.classes; d.classes <= 2 {
-			cfg.Outputs = 1
-		}
-	}
-	if o.declares() {
-		for _, y := range slices.Concat(d.train.Y, d.test.Y) {
-			cfg.MaxTarget = math.Max(cfg.MaxTarget, math.Abs(y))
-		}
-	}
-	if cfg.Unit == 0 && cfg.Floor == 0 && o.images.given() {
-		cfg.Unit = imageUnit
-	}
-	var err error
-	if cfg.Loss, err = o.lossFunction(); err != nil {
-		return cfg, err
-	}
-	if err := o.layers(&cfg); err != nil {
-		return cfg, err
-	}
-	if cfg.Epochs = o.epochs; o.epochs > 0 {
-		cfg.Steps = 0
-	}
-	return cfg, nil
-}
-
-// declares reports whether the bound of targets is taken from the data, which
-// makes it public.
-func (o *simulation) declares() bool { return o.cfg.Regression && o.cfg.MaxTarget == 0 }
-
-// imageUnit is what centred grey levels between 0 and 1 are divided by: that of
-// MNIST has a standard deviation of 0.31.
-const imageUnit = 0.5
-
-func (o *simulation) lossFunction() (nn.NetworkLoss, error) {
-	bound := o.lossBound
-	if o.loss == "squared" {
-		if bound == 0 {
-			bound = 3
-		}
-		return nn.SquaredLoss(bound), nil
-	}
-	if bound == 0 {
-		bound = 8
-	}
-	if d := o.lossDegree; d < 1 || d > 7 || d%2 == 0 {
-		return nn.NetworkLoss{}, &failure{exitRefused, fmt.Errorf("a logistic loss of degree %d: want 1, 3, 5 or 7", d), "change --loss-degree"}
-	}
-	l, err := nn.LogisticLoss(o.lossDegree, bound)
-	if err != nil {
-		err = &failure{exitRefused, err, "change --loss-bound or --loss-degree"}
-	}
-	return l, err
-}
-
-// layers makes the hidden layers.
-func (o *simulation) layers(cfg *study.NetworkConfig) error {
-	n := len(o.hidden)
-	for _, l := range []struct {
-		flag   string
-		values []float64
-		most   int
-		of     string
-	}{
-		{"--bound", o.bound, n, "hidden layers"},
-		{"--gain", o.gain, n + 1, "layers, that of the outputs included"},
-	} {
-		if k := len(l.values); k > 1 && k != l.most {
-			return usageError(fmt.Sprintf("give one number, or %d", l.most), "%s has %d numbers for %d %s", l.flag, k, l.most, l.of)
-		}
-	}
-	if k := len(cfg.Optimiser.Layers); k > 0 && k != n+1 {
-		return usageError(fmt.Sprintf("give %d factors", n+1), "--rates has %d numbers for %d layers, that of the outputs included", k, n+1)
-	}
-	for i, units := range o.hidden {
-		a, err := nn.NewActivation(o.activation, o.activationDegree(), at(o.bound, i), o.fit)
-		if err != nil {
-			return err
-		}
-		gain := at(o.gain, i)
-		if len(o.gain) == 0 {
-			gain = a.Gain()
-		}
-		cfg.Hidden = append(cfg.Hidden, nn.Hidden{Units: int(units), Activation: a, Gain: gain})
-	}
-	cfg.Gain = at(o.gain, n)
-	return nil
-}
-
-// at returns the number of a layer: the only one of a list, or its own.
-func at(list []float64, i int) float64 {
-	switch len(list) {
-	case 0:
-		return 0
-	case 1:
-		return list[0]
-	}
-	return list[i]
-}
-
-// activationDegree returns the degree that was asked for, or else one that costs
-// two levels at most.
-func (o *simulation) activationDegree() int {
-	if o.degree == 0 {
-		return map[string]int{"sigmoid": 3, "tanh": 3, "softplus": 2, "relu": 2, "silu": 2}[o.activation]
-	}
-	return o.degree
-}
-
-// study runs the study and shows its progress.
-func (o *simulation) study(c *cobra.Command, cfg study.NetworkConfig, d simData) (r study.NetworkReport, err error) {
+// runNetwork runs the study and shows its progress.
+func (o *simulation) runNetwork(c *cobra.Command, cfg study.NetworkConfig, d simData) (r study.NetworkReport, err error) {
 	err = o.show(c, func(log *slog.Logger, progress func(study.Progress)) error {
 		log.Info("data read", "rows", d.train.Rows()+d.test.Rows(), "features", d.train.Dim())
 		r, err = study.RunNetwork(c.Context(), cfg, d.train, d.test, log, progress)

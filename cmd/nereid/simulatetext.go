@@ -11,33 +11,33 @@ import (
 // A netText is the report of a simulation.
 type netText struct {
 	page
-	o   *simulation
+	toy string // what asks for the toy ring
 	cfg study.NetworkConfig
 	d   simData
 	r   study.NetworkReport
 }
 
 // writeNetText prints the report of a simulation for people.
-func writeNetText(b *bytes.Buffer, o *simulation, cfg study.NetworkConfig, d simData, r study.NetworkReport) {
-	t := &netText{o: o, cfg: cfg, d: d, r: r}
+func writeNetText(b *bytes.Buffer, toy string, cfg study.NetworkConfig, d simData, r study.NetworkReport) {
+	t := &netText{toy: toy, cfg: cfg, d: d, r: r}
 	t.head()
 	exact := "pooled rows, exact functions"
 	t.models(r.Accuracy, r.RMSE, r.Test, r.Parties, "weights opened by the simulation", exact)
 	t.predictions()
 	t.cost()
 	t.heading("CRYPTOGRAPHY")
-	t.protection(r.Crypto.Crypto, r.Parties, cfg.Quantum, "--insecure")
+	t.protection(r.Crypto.Crypto, r.Parties, cfg.Quantum, t.toy)
 	t.fact("keys", fmt.Sprintf("collective public key, %s, %s: %s", count(r.Crypto.ProductKeys, "product key"), count(r.Crypto.GaloisKeys, "rotation key"), size(r.Crypto.KeyBytes)))
 	t.opened(r.Openings)
 	t.verification()
-	t.insecure(r.Crypto.Insecure, "--insecure")
+	t.insecure(r.Crypto.Insecure, t.toy)
 	t.WriteTo(b) // both in memory
 }
 
 func (t *netText) head() {
 	t.line("Nereid simulation: a network %s of %d parties on encrypted weights", shape(t.r.Layers), t.r.Parties)
 	t.line("All parties are in this process, which holds all secrets; the network between them is modelled.")
-	t.insecure(t.r.Crypto.Insecure, "--insecure")
+	t.insecure(t.r.Crypto.Insecure, t.toy)
 	t.line("")
 	rows := fmt.Sprintf("%s, %s", count(t.r.Train+t.r.Test, "row"), count(t.r.Layers[0], "feature"))
 	if t.d.classes > 0 {
@@ -74,7 +74,7 @@ func (t *netText) activations() string {
 func (t *netText) loss() string {
 	s := t.cfg.Loss.Name() + " loss"
 	if t.cfg.Loss.Name() == "logistic" {
-		s += fmt.Sprintf(", sigmoid as a polynomial of degree %d", t.o.lossDegree)
+		s += fmt.Sprintf(", sigmoid as a polynomial of degree %d", t.cfg.Loss.Degree())
 	}
 	return s + fmt.Sprintf("; outputs expected in [-%g, %g]", t.cfg.Loss.Bound(), t.cfg.Loss.Bound())
 }

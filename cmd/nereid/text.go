@@ -37,26 +37,26 @@ func (t *page) fact(name string, paragraphs ...string) {
 	}
 }
 
-// A text is the report of the demo.
+// A text is the report of a regression.
 type text struct {
 	page
-	o *options
-	s source
-	r study.Report
+	regression
+	cfg study.Config
+	r   study.Report
 }
 
 // writeText prints a report for people.
-func writeText(b *bytes.Buffer, o *options, s source, r study.Report) {
-	t := &text{o: o, s: s, r: r}
+func writeText(b *bytes.Buffer, g regression, cfg study.Config, r study.Report) {
+	t := &text{regression: g, cfg: cfg, r: r}
 	t.head()
 	t.result()
 	t.cost()
 	t.heading("CRYPTOGRAPHY")
-	t.protection(r.Crypto, r.Parties, o.cfg.Quantum, toyFlag)
+	t.protection(r.Crypto, r.Parties, cfg.Quantum, g.toy)
 	t.fact("keys", fmt.Sprintf("collective public key, relinearisation key and %s", count(r.Crypto.GaloisKeys, "rotation key")))
 	t.opened(r.Openings)
 	t.verification()
-	t.insecure(r.Crypto.Insecure, toyFlag)
+	t.insecure(r.Crypto.Insecure, g.toy)
 	t.WriteTo(b) // both in memory
 }
 
@@ -86,22 +86,25 @@ func (t *page) insecure(toy bool, flag string) {
 
 func (t *text) head() {
 	model := "logistic regression"
-	if t.o.cfg.Regression {
+	if t.cfg.Regression {
 		model = "linear regression"
 	}
-	t.line("Nereid demo: %s of %d parties on encrypted weights", model, t.r.Parties)
-	t.insecure(t.r.Crypto.Insecure, toyFlag)
+	t.line("Nereid %s: %s of %d parties on encrypted weights", t.title, model, t.r.Parties)
+	t.insecure(t.r.Crypto.Insecure, t.toy)
 	t.line("")
 	t.fact("Data", t.data(), fmt.Sprintf("%s to train on, dealt to %d parties %s; %s for the querier",
 		count(t.r.Train, "row"), t.r.Parties, t.partition(), count(t.r.Test, "test row")))
 	t.fact("Parties", fmt.Sprintf("%d in a tree of fan-out %d and depth %d", t.r.Parties, t.r.Fanout, t.r.Depth))
-	t.fact("Training", fmt.Sprintf("%s (%s), each with %s",
-		count(t.r.Iterations, "step"), count(t.o.cfg.Epochs, "epoch"), count(t.r.Refreshes, "collective refresh")),
+	steps := count(t.r.Iterations, "step")
+	if t.cfg.Epochs > 0 {
+		steps += fmt.Sprintf(" (%s)", count(t.cfg.Epochs, "epoch"))
+	}
+	t.fact("Training", fmt.Sprintf("%s, each with %s", steps, count(t.r.Refreshes, "collective refresh")),
 		t.loss(), t.descent())
 }
 
 func (t *text) data() string {
-	return t.s.describe(t.o.cfg.Seed, fmt.Sprintf("%s, %s", count(t.r.Samples, "row"), count(t.r.Features, "feature")))
+	return t.source.describe(t.cfg.Seed, fmt.Sprintf("%s, %s", count(t.r.Samples, "row"), count(t.r.Features, "feature")))
 }
 
 // describe says where rows of a shape come from and what the loader did.
@@ -118,7 +121,7 @@ func (s source) describe(seed uint64, shape string) string {
 	return s.name + ": " + shape
 }
 
-func (t *text) partition() string { return dealt(t.o.cfg.Partition) }
+func (t *text) partition() string { return dealt(t.cfg.Partition) }
 
 // dealt says how rows are dealt to parties.
 func dealt(p dataset.Partition) string {
@@ -135,7 +138,7 @@ func dealt(p dataset.Partition) string {
 }
 
 func (t *text) descent() string {
-	c := t.o.cfg
+	c := t.cfg
 	s := fmt.Sprintf("learning rate %g", c.SGD.Rate)
 	if c.SGD.Decay > 0 {
 		s += fmt.Sprintf(", decay %g", c.SGD.Decay)
@@ -144,7 +147,7 @@ func (t *text) descent() string {
 }
 
 func (t *text) loss() string {
-	c := t.o.cfg
+	c := t.cfg
 	if c.Regression {
 		return fmt.Sprintf("squared error, outputs expected in [-%g, %g]", c.Interval, c.Interval)
 	}
@@ -212,9 +215,9 @@ func (t *text) cost() {
 	t.line("  %-10s %-35s %14s %18s", "one step", "(median of compute)", size(r.Bytes.IterationParty), seconds(r.Seconds.IterationPartyP50))
 
 	t.heading("TIME")
-	t.line("  in this process, %s, no network", coresOf(t.o.cfg.Common))
+	t.line("  in this process, %s, no network", coresOf(t.cfg.Common))
 	t.line("    setup %s, predictions %s, whole study %s", seconds(r.Seconds.Setup), seconds(r.Seconds.Prediction), seconds(r.Seconds.Total))
-	t.line("  modelled with parties on separate hosts, %g Mbit/s and %g ms one way", t.o.cfg.Link.Mbit, t.o.cfg.Link.Latency)
+	t.line("  modelled with parties on separate hosts, %g Mbit/s and %g ms one way", t.cfg.Link.Mbit, t.cfg.Link.Latency)
 	t.line("    a step %s, all %s %s", seconds(r.Seconds.IterationWallModel), count(r.Iterations, "step"), seconds(r.Seconds.TrainingWallModel))
 }
 
@@ -266,7 +269,7 @@ func (t *text) verification() {
 	t.line("  %-42s %10s   largest weight met %s", "largest difference of a weight", tiny(t.r.MaxWeightDiff), rounded(v.MaxWeight))
 	t.line("  %-42s %10s   planned %s", "error of weights, root mean square", tiny(v.WeightErr), tiny(v.WeightErrPlan))
 	t.line("  %-42s %10s   planned %s", "noise of opened outputs, with flooding", tiny(v.OutputNoise), tiny(v.OutputNoisePlan))
-	t.line("  %-42s %10s   largest output met %s, planned for %g", "largest difference of an output", tiny(v.MaxOutputDiff), rounded(v.MaxOutput), t.o.cfg.Interval)
+	t.line("  %-42s %10s   largest output met %s, planned for %g", "largest difference of an output", tiny(v.MaxOutputDiff), rounded(v.MaxOutput), t.cfg.Interval)
 }
 
 // count returns a number with its noun.
