@@ -67,7 +67,7 @@ type Config struct {
 	Steps      int // training steps
 	Batch      int // rows per party and step; 0 for all that fit
 
-	Predict int // rows of the test that are predicted for the querier, at most; 0 for all
+	Predict int // test rows that are predicted for the querier, at most; others are set aside; 0 for all
 
 	// MaxOutputNoise is the largest planned standard deviation of an opened output
 	// with which a study starts; 0 for a tenth of the bound of targets, which is 1

@@ -146,7 +146,7 @@ func (r *reader) mapping(n *yaml.Node, path string, v reflect.Value) {
 		r.refuse(n, path, found(n), "the fields "+names(fields))
 		return
 	}
-	seen := map[string]int{}
+	seen, meant := map[string]int{}, map[string]bool{}
 	for i := 0; i < len(n.Content) && len(r.bad) < maxViolations; i += 2 {
 		key := n.Content[i]
 		at := join(path, printable(key.Value))
@@ -156,7 +156,9 @@ func (r *reader) mapping(n *yaml.Node, path string, v reflect.Value) {
 		case key.Kind != yaml.ScalarNode || key.Anchor != "" || key.Style&yaml.TaggedStyle != 0:
 			r.refuse(key, path, "a key that is no name", "one of the fields "+names(fields))
 		case !ok:
-			r.refuse(key, at, "an unknown field", suggest(key.Value, path, fields))
+			want, near := suggest(key.Value, path, fields)
+			r.refuse(key, at, "an unknown field", want)
+			meant[near] = true
 		case twice:
 			r.refuse(key, at, fmt.Sprintf("the field again, it is in line %d already", line), "it once")
 		default:
@@ -165,7 +167,7 @@ func (r *reader) mapping(n *yaml.Node, path string, v reflect.Value) {
 		}
 	}
 	for _, f := range fields {
-		if _, ok := seen[f.name]; f.need && !ok {
+		if _, ok := seen[f.name]; f.need && !ok && !meant[f.name] {
 			r.refuse(n, join(path, f.name), "nothing", f.say())
 		}
 	}
@@ -289,17 +291,18 @@ func names(fields []field) string {
 	return strings.Join(list, ", ")
 }
 
-// suggest says what may be meant by an unknown field.
-func suggest(key, path string, fields []field) string {
+// suggest says what may be meant by an unknown field, and which of those that are
+// known here.
+func suggest(key, path string, fields []field) (want, meant string) {
 	if elsewhere := where(key, reflect.TypeFor[File](), ""); len(elsewhere) > 0 {
-		return "did you mean " + strings.Join(elsewhere, " or ") + "?"
+		return "did you mean " + strings.Join(elsewhere, " or ") + "?", ""
 	}
 	var known []string
 	for _, f := range fields {
 		known = append(known, f.name)
 	}
 	if near := nearest(key, known); near != "" {
-		return "did you mean " + join(path, near) + "?"
+		return "did you mean " + join(path, near) + "?", near
 	}
-	return "one of the fields " + names(fields)
+	return "one of the fields " + names(fields), ""
 }

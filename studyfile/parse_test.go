@@ -91,6 +91,7 @@ func TestViolations(t *testing.T) {
 		{"field again", least + "name: more\n", `s.yaml:7: name: found the field again, it is in line 2 already; want it once`},
 		{"text for a number", least + "training:\n  rate: fast\n", `s.yaml:8: training.rate: found "fast"; want a number above 0`},
 		{"quoted number", least + "training: {rate: \"1\"}\n", `training.rate: found the text "1"; want a number above 0`},
+		{"misspelt and right", least + "modle: {}\nnam: x\n", `s.yaml:7: modle: found an unknown field; did you mean model?`},
 		{"list for a number", least + "training: {rate: [1]}\n", `training.rate: found a list; want a number`},
 		{"infinite", least + "training: {rate: .inf}\n", `training.rate: found ".inf"; want a number above 0`},
 		{"beyond double precision", least + "training: {rate: 1e999}\n", `training.rate: found "1e999"; want a number above 0`},

@@ -2,7 +2,9 @@
 // stay encrypted from the first step to the last.
 //
 //	nereid demo      run a whole study with all its parties in one process
-//	nereid simulate  the same for a network of several layers
+//	nereid init      write an example of a study file
+//	nereid check     check a study file and print the study's hash
+//	nereid simulate  run a study file, or a network of several layers, as demo does
 //	nereid plan      find the fastest way to train a network, and what it costs
 //	nereid version   print the version and how the binary was built
 //
@@ -107,7 +109,7 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newSimulate(), newPlan(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newPlan(), newInit(), newCheck(), newVersion())
 	return root
 }
 

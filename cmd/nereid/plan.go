@@ -31,6 +31,7 @@ and says for which numbers of parties and links another choice wins.
 Without flags: the network of the papers for MNIST, 784-64-64-10, among 10 parties.`
 
 const planExample = `  nereid plan --parties 50 --mbit 100 --latency 50
+  nereid plan --study study.yaml
   nereid plan --features 23 --hidden 64 --outputs 1 --batch 225 --format json
   nereid plan --calibrate`
 
@@ -65,7 +66,7 @@ func (o *planning) run(c *cobra.Command) error {
 	}
 	s, err := nn.PlanNetwork(c.Context(), r)
 	if err != nil {
-		return err
+		return o.inFile(err)
 	}
 	var ws []nn.Winner
 	if o.crossover {

@@ -129,7 +129,7 @@ func readStudy(path string) (studyfile.File, error) {
 	if err != nil {
 		return studyfile.File{}, usageError("name a study file that exists and can be read", "%w", err)
 	}
-	defer f.Close()                                             // opened for reading: nothing to lose
+	defer f.Close()                                              // opened for reading: nothing to lose
 	b, err := io.ReadAll(io.LimitReader(f, studyfile.MaxSize+1)) // one more is too large
 	if err != nil {
 		return studyfile.File{}, usageError("name a study file that exists and can be read", "%w", err)
