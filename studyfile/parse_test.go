@@ -70,6 +70,15 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, 20, f.Training.Steps)
 }
 
+// Zero has one form.
+func TestNegativeZero(t *testing.T) {
+	f, err := studyfile.Parse("s.yaml", []byte(least+"training: {l2: -0.0, batch: -0}\n"))
+	require.NoError(t, err)
+	g, err := studyfile.Parse("s.yaml", []byte(least+"training: {l2: 0}\n"))
+	require.NoError(t, err)
+	require.Equal(t, string(g.Canonical()), string(f.Canonical()))
+}
+
 // A study counts steps or epochs: what is given replaces the other's default.
 func TestStepsReplaceEpochs(t *testing.T) {
 	f, err := studyfile.Parse("s.yaml", []byte(least+"training: {steps: 7}\n"))
