@@ -56,7 +56,7 @@ func (c NetworkConfig) withDefaults() NetworkConfig {
 		c.LogN = 12
 	}
 	if c.MaxOutputNoise == 0 {
-		c.MaxOutputNoise = maxOutputNoise * c.MaxTarget
+		c.MaxOutputNoise = nn.DefaultOutputNoise * c.MaxTarget
 	}
 	c.Layout.Predict = c.Predict > 0
 	return c
@@ -120,7 +120,8 @@ func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan,
 		return nn.FitNetwork(n, l, c.Quantum)
 	}
 	search, err := nn.PlanNetwork(ctx, nn.PlanRequest{
-		Net: n, Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum, Predict: l.Predict,
+		Net: n, Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum,
+		Predict: nn.Predictions{Rows: c.Predict, Flooding: c.Flooding, MaxNoise: c.MaxOutputNoise},
 	})
 	if err != nil {
 		return nil, err

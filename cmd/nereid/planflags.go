@@ -72,7 +72,7 @@ func (o *planning) bindTraining(f *pflag.FlagSet) {
 	f.Float64Var(&n.Optimiser.Rate, "rate", n.Optimiser.Rate, "learning `RATE`")
 	f.Float64Var(&n.Optimiser.Momentum, "momentum", 0, "`M`, 0 or more and less than 1")
 	f.BoolVar(&n.Optimiser.Nesterov, "nesterov", false, "Nesterov's method; costs a level")
-	f.BoolVar(&o.req.Predict, "predict", false, "plan predictions for encrypted rows too: more keys")
+	f.IntVar(&o.req.Predict.Rows, "predict", 0, "`ROWS` whose outputs a querier may have opened; they need more keys and more precision")
 }
 
 func (o *planning) bindParties(f *pflag.FlagSet) {
@@ -85,6 +85,7 @@ func (o *planning) bindParties(f *pflag.FlagSet) {
 func (o *planning) bindConstraints(f *pflag.FlagSet) {
 	f.Float64Var(&o.memory, "memory", o.memory, "`GIB` of memory of a party; 0 for no limit")
 	f.Float64Var(&o.req.MaxWeightErr, "max-weight-error", o.req.MaxWeightErr, "`ERR` of a weight after training: largest standard deviation")
+	f.Float64Var(&o.req.Predict.MaxNoise, "max-output-noise", 0, "`NOISE` of an opened output, with 30 bits of flooding: largest standard deviation; 0 for a tenth of the targets' bound")
 	f.BoolVar(&o.req.Quantum, "quantum", false, "128-bit security against quantum attackers (slower); without it against classical ones")
 }
 
