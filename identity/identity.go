@@ -45,6 +45,17 @@ func (id *Identity) private() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
+// At returns the same identity with another address, for a study in which it has
+// one. The error is an *[Error] of reason Invalid.
+func (id *Identity) At(address string) (*Identity, error) {
+	c := id.card
+	c.Address = address
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return restore(c, id.created, id.signing, id.root), nil
+}
+
 // Card returns what is public.
 func (id *Identity) Card() Card { return id.card }
 

@@ -100,6 +100,23 @@ func TestSeeds(t *testing.T) {
 	require.NotEqual(t, a.Seed(one).Reveal(), b.Seed(one).Reveal())
 }
 
+// With another address it is the same identity otherwise.
+func TestAt(t *testing.T) {
+	id := newIdentity(t, card)
+	moved, err := id.At("elsewhere.example.org:7000")
+	require.NoError(t, err)
+	want := id.Request(identity.Digest{})
+	want.Address = "elsewhere.example.org:7000"
+	got := moved.Request(identity.Digest{})
+	want.Signature = got.Signature
+	require.Equal(t, want, got)
+	require.NoError(t, got.Verify())
+	require.Equal(t, card, id.Card())
+	require.Equal(t, id.Seed(protocols.StudyID{1}).Reveal(), moved.Seed(protocols.StudyID{1}).Reveal())
+	_, err = id.At("elsewhere")
+	require.ErrorIs(t, err, identity.Invalid)
+}
+
 // Nothing that holds a secret prints it, whatever the verb.
 func TestSecretsDoNotPrint(t *testing.T) {
 	id := newIdentity(t, card)

@@ -37,6 +37,13 @@ func (e *Error) Error() string { return "roster: " + e.Problem + "; " + e.Remedy
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Reason }
 
+// Kinds of documents, as the field "kind" of their files says.
+const (
+	KindInvitation = "nereid invitation"
+	KindRoster     = "nereid roster"
+	KindLock       = "nereid lock"
+)
+
 // decode reads a document.
 func decode(b []byte, h canon.Header, v any) error {
 	err := canon.Decode(b, h, v)

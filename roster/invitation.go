@@ -49,7 +49,7 @@ type invitationBody struct {
 	Founder identity.Request `json:"founder"` // bound to this invitation
 }
 
-var invitationHeader = canon.Header{Kind: "nereid invitation", Version: 1}
+var invitationHeader = canon.Header{Kind: KindInvitation, Version: 1}
 
 type invitationFile struct {
 	canon.Header

@@ -46,7 +46,7 @@ type signature struct {
 
 const lockContext = "nereid/lock/v1"
 
-var lockHeader = canon.Header{Kind: "nereid lock", Version: 1}
+var lockHeader = canon.Header{Kind: KindLock, Version: 1}
 
 type lockFile struct {
 	canon.Header

@@ -18,7 +18,7 @@ type rosterBody struct {
 	Members    []identity.Request `json:"members"`
 }
 
-var rosterHeader = canon.Header{Kind: "nereid roster", Version: 1}
+var rosterHeader = canon.Header{Kind: KindRoster, Version: 1}
 
 type rosterFile struct {
 	canon.Header

@@ -4,6 +4,8 @@
 //	nereid demo      run a whole study with all its parties in one process
 //	nereid simulate  the same for a network of several layers
 //	nereid plan      find the fastest way to train a network, and what it costs
+//	nereid identity  make the keys of a party or a querier, and show them
+//	nereid study     agree on a study: invite, join, approve, lock, sign
 //	nereid version   print the version and how the binary was built
 //
 // The command is thin: it reads flags and files, calls package study, and shows
@@ -31,6 +33,7 @@ const (
 	exitUsage       = 2   // an unknown command or flag, a bad flag value, an unwritable output
 	exitData        = 3   // the data cannot be read or used
 	exitRefused     = 4   // the study cannot be run with these settings
+	exitUntrusted   = 5   // a passphrase, key, fingerprint, signature or document does not hold
 	exitInterrupted = 130 // SIGINT or SIGTERM
 )
 
@@ -40,6 +43,7 @@ const exitCodes = `Exit codes:
   2    an unknown command or flag, a bad flag value, an output that cannot be written
   3    the data cannot be read or used; the message names file, row, column and remedy
   4    the study cannot be run with these settings
+  5    a passphrase, key, fingerprint, signature or document does not hold
   130  interrupted (SIGINT or SIGTERM); no report is written`
 
 func main() {
@@ -94,21 +98,36 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 
 		SuggestionsMinimumDistance: 2,
 		Args:                       cobra.ArbitraryArgs, // RunE words what is wrong with them
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			remedy := `see "nereid --help" for the commands`
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				remedy = fmt.Sprintf("did you mean %q?", near[0])
-			}
-			return usageError(remedy, "unknown command %q", args[0])
-		},
+		RunE:                       chooseCommand,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newSimulate(), newPlan(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newPlan(), newIdentity(), newStudy(), newVersion())
 	return root
+}
+
+// chooseCommand is what a command does that has commands below it: it prints its
+// help, or refuses an argument that names none of them.
+func chooseCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	remedy := fmt.Sprintf("see %q for the commands", c.CommandPath()+" --help")
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		remedy = fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return usageError(remedy, "unknown command %q", args[0])
+}
+
+// wantArgs refuses a number of arguments below least or above most; names says what
+// they are.
+func wantArgs(least, most int, names string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if n := len(args); n < least || n > most {
+			return usageError(fmt.Sprintf("see %q", c.CommandPath()+" --help"), "%s, want %s", count(n, "argument"), names)
+		}
+		return nil
+	}
 }
 
 // noArgs refuses arguments that are no flags.
