@@ -1,7 +1,9 @@
 package identity_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -134,6 +136,24 @@ func TestCheckCertificate(t *testing.T) {
 	other, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
 	require.ErrorIs(t, identity.CheckCertificate(other, id.Key(), time.Now()), identity.WrongKey)
+}
+
+// The private key of a certificate signs messages too, with plain Ed25519 as TLS
+// does; its documents are signed in another way.
+func TestCertificateKeySigns(t *testing.T) {
+	id := newIdentity(t, card)
+	cert, err := id.Certificate()
+	require.NoError(t, err)
+	message := []byte("message")
+	signer, ok := cert.PrivateKey.(crypto.Signer)
+	require.True(t, ok)
+	s, err := signer.Sign(nil, message, crypto.Hash(0))
+	require.NoError(t, err)
+	require.True(t, ed25519.Verify(signer.Public().(ed25519.PublicKey), message, s))
+	digest := [32]byte{1}
+	s, err = signer.Sign(nil, digest[:], crypto.Hash(0))
+	require.NoError(t, err)
+	require.False(t, id.Key().Verify("one", digest, identity.Signature(s)))
 }
 
 func TestExpiresSoon(t *testing.T) {

@@ -22,7 +22,7 @@ const (
 
 // A Card is what is public about an identity, besides its key.
 type Card struct {
-	Name    string `json:"name"` // as [CheckName] wants it
+	Name    string `json:"name"` // 1 to 63 ASCII letters, digits and ._-, the first a letter or digit
 	Role    Role   `json:"role"`
 	Address string `json:"address"` // host:port where peers dial it; empty if nobody can
 }
@@ -87,8 +87,8 @@ func ParseRequest(b []byte) (Request, error) {
 
 // check returns what is wrong with the fields of c.
 func (c Card) check() error {
-	if err := CheckName(c.Name); err != nil {
-		return err
+	if !validName.MatchString(c.Name) {
+		return &Error{Invalid, fmt.Sprintf("the name %.100q", c.Name), "use 1 to 63 letters, digits, dots, hyphens and underscores, starting with a letter or a digit"}
 	}
 	if c.Role != Party && c.Role != Querier {
 		return &Error{Invalid, fmt.Sprintf("%s has the role %.40q", c.Name, c.Role), "the roles are party and querier"}
@@ -102,17 +102,8 @@ func (c Card) check() error {
 	return nil
 }
 
-var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$`)
-
-// CheckName returns an *[Error] unless name is one for an identity or a study,
-// which become parts of file names: 1 to 63 of a to z, 0 to 9, - and _, with a
-// letter or a digit at both ends.
-func CheckName(name string) error {
-	if validName.MatchString(name) {
-		return nil
-	}
-	return &Error{Invalid, fmt.Sprintf("the name %.100q", name), "use 1 to 63 small letters, digits, hyphens and underscores, with a letter or a digit at both ends"}
-}
+// validName is what study files take for the names of parties and queriers.
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 var validHost = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 

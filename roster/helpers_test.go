@@ -36,7 +36,7 @@ func newCast(t testing.TB) cast {
 		c.people = append(c.people, newIdentity(t, name, identity.Party))
 	}
 	c.people = append(c.people, newIdentity(t, "lab", identity.Querier))
-	c.roster = roster.New(invite(t, c.people[0], "heart", "rows and rates"))
+	c.roster = roster.New(invite(t, c.people[0], "Heart & lung <1>", "rows and rates"))
 	for _, id := range c.people[1:] {
 		c.roster = approve(t, c.roster, id)
 	}

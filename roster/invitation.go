@@ -2,6 +2,8 @@ package roster
 
 import (
 	"fmt"
+	"regexp"
+	"unicode/utf8"
 
 	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/internal/canon"
@@ -10,7 +12,7 @@ import (
 // A Study is what parties agree on: data, model, training, opening policy. The
 // content is opaque here; it must be the canonical form of the study.
 type Study struct {
-	Name    string          `json:"name"`   // as [identity.CheckName] wants it
+	Name    string          `json:"name"`   // 1 to 100 printable characters, without a blank at either end
 	Digest  identity.Digest `json:"digest"` // of name and content
 	Content []byte          `json:"content"`
 }
@@ -27,9 +29,12 @@ func (s Study) digest() identity.Digest {
 	return canon.Hash("nereid/study/v1", []byte(s.Name), s.Content)
 }
 
+// validTitle is what study files take for the name of a study.
+var validTitle = regexp.MustCompile(`^[^\p{C}\s](?:[^\p{C}\n]{0,98}[^\p{C}\s])?$`)
+
 func (s Study) check() error {
-	if err := identity.CheckName(s.Name); err != nil {
-		return &Error{Invalid, fmt.Sprintf("the study's name %.100q", s.Name), "name it with small letters, digits, hyphens and underscores"}
+	if !validTitle.MatchString(s.Name) || !utf8.ValidString(s.Name) {
+		return &Error{Invalid, fmt.Sprintf("the study's name %.100q", s.Name), "give it a name of 1 to 100 printable characters"}
 	}
 	if len(s.Content) == 0 {
 		return &Error{Invalid, fmt.Sprintf("the study %s is empty", s.Name), "describe the study"}

@@ -18,7 +18,7 @@ import (
 func TestLock(t *testing.T) {
 	c := newCast(t)
 	l := c.lock(t)
-	require.Equal(t, "heart", l.Invitation().Study().Name)
+	require.Equal(t, "Heart & lung <1>", l.Invitation().Study().Name)
 	require.Equal(t, []string{"north", "south", "west"}, []string{l.Parties()[0].Name, l.Parties()[1].Name, l.Parties()[2].Name})
 	require.Equal(t, "lab", l.Queriers()[0].Name)
 	require.Equal(t, 3, l.Tree().Parties())

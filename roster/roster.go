@@ -3,6 +3,7 @@ package roster
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/internal/canon"
@@ -103,7 +104,8 @@ func checkMembers(i invitationBody, members []identity.Request) error {
 		if m.Study != i.digest() {
 			return &Error{Foreign, fmt.Sprintf("the request of %s answers no invitation of %s to %s", m.Name, i.Founder.Name, i.Study.Name), `have it made with "nereid study join" from the invitation`}
 		}
-		for _, c := range []claim{{"name", m.Name}, {"key", m.Key.Fingerprint().String()}, {"address", m.Address}} {
+		// Names that differ in case only would be taken for each other.
+		for _, c := range []claim{{"name", strings.ToLower(m.Name)}, {"key", m.Key.Fingerprint().String()}, {"address", m.Address}} {
 			other, dup := taken[c]
 			if dup && c.value != "" {
 				return &Error{Duplicate, fmt.Sprintf("%s has the %s %s, which %s has already", m.Name, c.what, c.value, other), "remove or replace one of the two"}
@@ -134,12 +136,9 @@ func Parse(b []byte) (Roster, error) {
 
 // names lists the names of members.
 func names(members []identity.Request) string {
-	var s string
+	list := make([]string, len(members))
 	for i, m := range members {
-		if i > 0 {
-			s += ", "
-		}
-		s += m.Name
+		list[i] = m.Name
 	}
-	return s
+	return strings.Join(list, ", ")
 }

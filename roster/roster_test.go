@@ -3,6 +3,7 @@ package roster_test
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 
 	"filippo.io/age"
@@ -15,9 +16,15 @@ import (
 )
 
 func TestStudies(t *testing.T) {
-	_, err := roster.NewStudy("Heart", []byte("x"))
-	require.ErrorIs(t, err, roster.Invalid)
-	_, err = roster.NewStudy("heart", nil)
+	for _, name := range []string{"", " heart", "heart ", "heart\n", "a\nb", "a\x1b[2J", "a\u202eb", "a\xffb", strings.Repeat("a", 101)} {
+		_, err := roster.NewStudy(name, []byte("x"))
+		require.ErrorIs(t, err, roster.Invalid, "%q", name)
+	}
+	for _, name := range []string{"h", "Heart failure, 2nd try (ä)", strings.Repeat("a", 100)} {
+		_, err := roster.NewStudy(name, []byte("x"))
+		require.NoError(t, err)
+	}
+	_, err := roster.NewStudy("heart", nil)
 	require.ErrorIs(t, err, roster.Invalid)
 	_, err = roster.Invite(roster.Study{Name: "heart", Content: []byte("x")}, newIdentity(t, "north", identity.Party))
 	require.ErrorIs(t, err, roster.Damaged, "without a digest")
@@ -57,11 +64,12 @@ func TestApprove(t *testing.T) {
 		"again":        {join(south), nil},
 		"founder":      {join(c.people[0]), nil},
 		"name":         {join(card("south", "")), roster.Duplicate},
+		"case of name": {join(card("South", "")), roster.Duplicate},
 		"address":      {join(card("east", "south.example.org:7000")), roster.Duplicate},
 		"querier":      {join(newIdentity(t, "south", identity.Querier)), roster.Duplicate},
 		"no study":     {card("east", "").Request(identity.Digest{}), roster.Foreign},
 		"other study":  {invite(t, c.people[0], "liver", "x").Join(card("east", "")), roster.Foreign},
-		"other leader": {invite(t, south, "heart", "rows and rates").Join(card("east", "")), roster.Foreign},
+		"other leader": {invite(t, south, "Heart & lung <1>", "rows and rates").Join(card("east", "")), roster.Foreign},
 		"forged":       {forged, roster.Forged},
 	} {
 		t.Run(name, func(t *testing.T) {

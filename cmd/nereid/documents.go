@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -77,6 +79,11 @@ func load[T any](path string, parse func([]byte) (T, error)) (doc T, b []byte, e
 	}
 	doc, err = parse(b)
 	return doc, b, inFile(path, err)
+}
+
+// stem returns the name of a file without directory and extension.
+func stem(path string) string {
+	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 }
 
 // bindFormat binds the flag of commands that print no more than a few facts.

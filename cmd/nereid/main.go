@@ -38,7 +38,7 @@ const (
 )
 
 const exitCodes = `Exit codes:
-  0    the study ran and the report is complete
+  0    done; the report is complete
   1    a failure inside, such as a full disk
   2    an unknown command or flag, a bad flag value, an output that cannot be written
   3    the data cannot be read or used; the message names file, row, column and remedy

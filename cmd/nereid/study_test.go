@@ -75,8 +75,8 @@ func TestWorkOfPassphrases(t *testing.T) {
 }
 
 // What someone else wrote does not act on a terminal.
-func TestPrintable(t *testing.T) {
-	require.Equal(t, "a:\n\tb \uFFFD[2J é\uFFFD", printable("a:\n\tb \x1b[2J é\xff\n"))
+func TestShowStudy(t *testing.T) {
+	require.Equal(t, "a:\n\tb \uFFFD[2J é\uFFFD", showStudy([]byte("a:\n\tb \x1b[2J é\xff\n")))
 }
 
 func TestFindingsHaveExitCodes(t *testing.T) {

@@ -1,22 +1,18 @@
 package main
 
 import (
-	"path/filepath"
-	"strings"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/nereid-mhe/nereid/identity"
-	"github.com/nereid-mhe/nereid/roster"
 )
 
 const studyLong = `Parties agree on a study before any key for it is made. Files go between them by any
 way, such as mail; what must not be forged is signed, and people compare fingerprints.
 
   1  every party and querier   nereid identity new NAME
-  2  the founder               nereid study invite      writes STUDY.invitation for all others
-  3  all others                nereid study join        write STUDY-NAME.request for the founder
+  2  the founder               nereid study invite      writes FILE.invitation for all others
+  3  all others                nereid study join        write FILE-NAME.request for the founder
   4  the founder               nereid study approve     each request, after a call
   5  the founder               nereid study lock        writes plan.lock for all others
   6  every party               nereid study sign        signs its copy, and sends it back
@@ -33,17 +29,6 @@ func newStudy() *cobra.Command {
 	}
 	c.AddCommand(newInvite(), newJoin(), newApprove(), newRemove(), newLock(), newSign(), newMerge(), newVerify(), newShow())
 	return c
-}
-
-// readStudy reads a study file. Its canonical form is the bytes of the file, and
-// its name that of the file.
-func readStudy(path string) (roster.Study, error) {
-	b, err := readDocument(path)
-	if err != nil {
-		return roster.Study{}, err
-	}
-	s, err := roster.NewStudy(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), b)
-	return s, inFile(path, err)
 }
 
 // A signer is the identity that a command of a study acts with.

@@ -210,7 +210,7 @@ func newShow() *cobra.Command {
 		if err != nil {
 			return a, inFile(args[0], err)
 		}
-		a.Content = string(i.Study().Content)
+		a.Content = showStudy(i.Study().Content)
 		return a, nil
 	})
 }

@@ -19,8 +19,8 @@ func newInvite() *cobra.Command {
 	var file, dir string
 	return studyCommand(&cobra.Command{
 		Use: "invite", Short: "Found a study: write its roster and the invitation for others",
-		Long: `Founds a study. It writes STUDY.roster, which stays with the founder, and
-STUDY.invitation, which goes to all others: the study, signed by the founder. Another
+		Long: `Founds a study. It writes FILE.roster, which stays with the founder, and
+FILE.invitation, which goes to all others: the study, signed by the founder. Another
 content of the study needs another invitation, and all must join again.`,
 		Example: `  nereid study invite --study heart.yaml --identity north.identity`,
 		Args:    noArgs,
@@ -44,7 +44,7 @@ content of the study needs another invitation, and all must join again.`,
 		if err != nil {
 			return agreement{}, err
 		}
-		return found(i, filepath.Join(dir, s.Name))
+		return found(i, filepath.Join(dir, stem(file)))
 	})
 }
 
@@ -87,7 +87,7 @@ func newJoin() *cobra.Command {
 	return studyCommand(&cobra.Command{
 		Use: "join INVITATION", Short: "Answer an invitation: write a request for the founder",
 		Long: `Answers the invitation to a study, after you compared the founder's fingerprint. Read the
-study first, with "nereid study show". It writes STUDY-NAME.request, which goes to the
+study first, with "nereid study show". It writes FILE-NAME.request, which goes to the
 founder: by it you agree to this study as it is, and to no other.`,
 		Example: `  nereid study join heart.invitation --identity south.identity`,
 		Args:    wantArgs(1, 1, "the file of an INVITATION"),
@@ -95,7 +95,7 @@ founder: by it you agree to this study as it is, and to no other.`,
 		who.bind(f)
 		bindFingerprint(f, &fingerprint, "the founder")
 		f.StringVar(&address, "address", "", "`HOST:PORT` where others dial you in this study (default: that of the identity)")
-		f.StringVar(&file, "output", "", "`FILE` for the request (default STUDY-NAME.request)")
+		f.StringVar(&file, "output", "", "`FILE` for the request (default FILE-NAME.request)")
 	}, func(c *cobra.Command, args []string) (agreement, error) {
 		i, _, err := load(args[0], roster.ParseInvitation)
 		if err != nil {
@@ -120,7 +120,7 @@ founder: by it you agree to this study as it is, and to no other.`,
 			return agreement{}, err
 		}
 		if file == "" {
-			file = i.Study().Name + "-" + request.Name + ".request"
+			file = stem(args[0]) + "-" + request.Name + ".request"
 		}
 		saved, err := create(file, b)
 		if err != nil {

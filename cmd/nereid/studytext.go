@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/roster"
@@ -17,7 +16,7 @@ type agreement struct {
 	Founder memberJSON      `json:"founder"`
 	Members []memberJSON    `json:"members,omitempty"`
 	Lock    *lockJSON       `json:"lock,omitempty"`
-	Content string          `json:"content,omitempty"` // of the study
+	Content string          `json:"content,omitempty"` // of the study, as showStudy has it
 	Files   []savedFile     `json:"files,omitempty"`
 
 	next string // what to do next, for people
@@ -95,17 +94,6 @@ func (a agreement) text(t *page) {
 		t.fact("next", a.next)
 	}
 	if a.Content != "" {
-		t.line("\n%s", printable(a.Content))
+		t.line("\n%s", a.Content)
 	}
-}
-
-// printable takes out of a text what a terminal would act on: it was written by
-// someone else.
-func printable(s string) string {
-	return strings.TrimRight(strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s), "\n")
 }
