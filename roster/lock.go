@@ -103,12 +103,12 @@ func (b lockBody) id() identity.Digest {
 		binary.BigEndian.AppendUint64(nil, uint64(b.Fanout)), b.PlanDigest[:], b.Beacon[:])
 }
 
-// listDigest hashes requests with their signatures.
+// listDigest hashes requests, each by what it signs.
 func listDigest(list []identity.Request) []byte {
 	var fields [][]byte
 	for _, r := range list {
 		d := r.Digest()
-		fields = append(fields, d[:], r.Signature[:])
+		fields = append(fields, d[:])
 	}
 	sum := canon.Hash("nereid/requests/v1", fields...)
 	return sum[:]

@@ -45,6 +45,23 @@ func TestInvitations(t *testing.T) {
 	require.Equal(t, a.Key(), got.Founder().Key)
 }
 
+// A study that the founder did not sign is refused, also with its right digest.
+func TestInvitationIsSigned(t *testing.T) {
+	a := newIdentity(t, "north", identity.Party)
+	cut := func(content string) (study, founder string) {
+		study, founder, ok := strings.Cut(string(encode(t, invite(t, a, "heart", content))), `"founder"`)
+		require.True(t, ok)
+		return study, `"founder"` + founder
+	}
+	study, founder := cut("x")
+	_, other := cut("y")
+	_, err := roster.ParseInvitation([]byte(study + founder))
+	require.NoError(t, err)
+	_, err = roster.ParseInvitation([]byte(study + other))
+	require.ErrorIs(t, err, roster.Forged)
+	require.ErrorContains(t, err, "north did not sign this invitation to heart")
+}
+
 func TestApprove(t *testing.T) {
 	c := newCast(t)
 	r, i := c.roster, c.roster.Invitation()
