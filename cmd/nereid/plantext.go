@@ -63,7 +63,7 @@ func (t *planText) chosen() {
 	t.fact("precision", fmt.Sprintf("%.1f bits: weights within %s after training", p.Bits, tiny(c.Plan.WeightErr)))
 	if r := t.s.Request.Predict; r.Rows > 0 {
 		q := c.Plan.Query
-		t.fact("predictions", fmt.Sprintf("%s in %s of up to %s; outputs are opened with a noise of %.2g at %d bits of flooding, at most %.2g wanted", count(r.Rows, "row"), count(q.Openings(r.Rows), "query"), count(q.Rows, "row"), c.Noise, r.Flooding, r.MaxNoise))
+		t.fact("predictions", fmt.Sprintf("%s in %s of up to %s; outputs are opened with a noise of %.2g at %d bits of flooding, at most %.2g wanted", count(r.Rows, "row"), count(q.Openings(r.Rows), "opening"), count(q.Rows, "row"), c.Noise, r.Flooding, r.MaxNoise))
 	}
 	t.fact("plan", fmt.Sprintf("%x", c.Plan.Hash()))
 }
