@@ -51,7 +51,18 @@ func blockSum(t testing.TB, set params.Set, factor float64) (packing.Map, packin
 }
 
 func TestRefreshAppliesMap(t *testing.T) {
-	set := testkit.Toy(t, 3)
+	t.Run("wide masks", func(t *testing.T) { refreshAppliesMap(t, testkit.Toy(t, 3)) })
+	t.Run("roomy masks", func(t *testing.T) {
+		set, err := params.New(params.Config{
+			LogN: 10, LogQ: slices.Repeat([]int{50}, 7), LogP: []int{50, 50}, LogScale: 50, Parties: 3, MaskPrimes: 4, Insecure: true,
+		})
+		require.NoError(t, err)
+		require.Equal(t, 64, set.LogMessage())
+		refreshAppliesMap(t, set)
+	})
+}
+
+func refreshAppliesMap(t *testing.T, set params.Set) {
 	w := testkit.NewWorld(t, set, mhe.KeyPlan{})
 	sums, layout := blockSum(t, set, 1.0/64)
 	cyclic, err := layout.CyclicSum(4)
@@ -75,13 +86,13 @@ func TestRefreshAppliesMap(t *testing.T) {
 			if tt.rescale {
 				out = mhe.Power(45)
 			}
-			r, err := bootstrap.New(set, w.Encoder, bootstrap.Config{In: 2, Out: 6, Count: 2, Map: tt.m, ScaleIn: in, ScaleOut: out, Workers: tt.workers})
+			r, err := bootstrap.New(set, w.Encoder, bootstrap.Config{In: set.MaskLevel(), Out: 6, Count: 2, Map: tt.m, ScaleIn: in, ScaleOut: out, Workers: tt.workers})
 			require.NoError(t, err)
 			var cts []mhe.Tensor
 			var want [][]float64
 			for i := range 2 {
 				v := testkit.Random(set.N(), uint64(i))
-				x, err := w.Keys.Encryption().Encrypt(w.Encoder, v, 2, in, testkit.Source(fmt.Sprint("x", i)))
+				x, err := w.Keys.Encryption().Encrypt(w.Encoder, v, set.MaskLevel(), in, testkit.Source(fmt.Sprint("x", i)))
 				require.NoError(t, err)
 				cts, want = append(cts, x), append(want, tt.m.Apply(v))
 			}

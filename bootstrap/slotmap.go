@@ -51,9 +51,9 @@ func (m *mask) limb(j int) []uint64 {
 // with equal values and scales.
 type builder struct {
 	r         *Refresh
-	enc       *mhe.Encoder
-	left      *big.Float // what the scales of the masks to come multiply to
-	depth     int        // of the masks to come
+	enc       *mhe.Encoder // nil for scales and periods only
+	left      *big.Float   // what the scales of the masks to come multiply to
+	depth     int          // of the masks to come
 	rotations map[int]rns.Automorphism
 	masks     map[[32]byte]*mask
 }
@@ -140,7 +140,7 @@ func (b *builder) mix(m packing.Mix) ([][]piece, error) {
 
 // rotation returns the table of a rotation, nil for that by 0.
 func (b *builder) rotation(k int) (rns.Automorphism, error) {
-	if k = packing.Mod(k, b.r.set.N()); k == 0 {
+	if k = packing.Mod(k, b.r.set.N()); k == 0 || b.enc == nil {
 		return nil, nil
 	}
 	if a, ok := b.rotations[k]; ok {
@@ -162,6 +162,9 @@ const minMaskScale = 20
 func (b *builder) mask(values []float64, scale *big.Float) (*mask, error) {
 	if scale.MantExp(nil) < minMaskScale {
 		return nil, fmt.Errorf("%w: a mask at scale 2^%d is too coarse: lower the input's scale or use fewer masks", mhe.ErrShape, scale.MantExp(nil))
+	}
+	if b.enc == nil { // for the range only
+		return &mask{period: len(values), scale: scale}, nil
 	}
 	key := []byte(scale.Text('p', 0))
 	for _, v := range values {
@@ -252,6 +255,21 @@ func (r *Refresh) run(steps []step, j int, x, dst []uint64) {
 // Range returns the range of the outputs for inputs of range in: the map's effect
 // on values and errors, the parties' noise, and the rounding of masks and
 // divisions. With a mix it is that of the worst slot of all outputs.
+//
+// It takes far less than [New], for it encodes no masks. Errors wrap
+// [mhe.ErrShape].
+func (c Config) Range(set params.Set, in mhe.Range) (mhe.Range, error) {
+	if err := check(set, &c); err != nil {
+		return mhe.Range{}, err
+	}
+	r := &Refresh{set: set, cfg: c}
+	if err := r.prepare(nil); err != nil {
+		return mhe.Range{}, err
+	}
+	return r.Range(in), nil
+}
+
+// Range is [Config.Range] of the refresh.
 func (r *Refresh) Range(in mhe.Range) mhe.Range {
 	noise := mhe.NewNoise(r.set)
 	parties := float64(r.set.Parties())
@@ -271,7 +289,7 @@ func (r *Refresh) Range(in mhe.Range) mhe.Range {
 		worst.Err = max(worst.Err, math.Sqrt(slices.Max(x.err)))
 	}
 	fresh := params.Sigma * params.Sigma * parties
-	if r.div != nil {
+	if r.cfg.depth() > 0 {
 		fresh += (parties + 1) / 12
 	}
 	worst.Err = math.Hypot(worst.Err, noise.Slots(math.Sqrt(fresh), r.cfg.ScaleOut))
@@ -312,19 +330,14 @@ func (r *Refresh) spreadMix(x spread) []spread {
 				continue
 			}
 			rounding := noise.Encode(p.mask.period, p.mask.scale)
-			for t, by := range rotated(x.size, r.cfg.Mix[i][k].By) {
-				err[i][t] += rounding * rounding * by
+			by := packing.Mod(r.cfg.Mix[i][k].By, len(x.size))
+			for t := range err[i] {
+				err[i][t] += rounding * rounding * x.size[(t+by)%len(x.size)]
 			}
 		}
 		out[i] = spread{bound[i], size[i], err[i]}
 	}
 	return out
-}
-
-// rotated returns one period of values, rotated.
-func rotated(v []float64, by int) []float64 {
-	by = packing.Mod(by, len(v))
-	return slices.Concat(v[by:], v[:by])
 }
 
 // period returns a number of slots after which the map's effect repeats: that of

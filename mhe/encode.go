@@ -84,8 +84,9 @@ func (e *Encoder) EncodePeriod(values []float64, scale *big.Float, basis rns.Bas
 	out := make(rns.Poly, len(basis))
 	for j, s := range basis {
 		out[j] = make([]uint64, p)
+		r := residues{s: s}
 		for i, c := range coeff {
-			out[j][i] = residue(s, real(c)*f)
+			out[j][i] = r.of(real(c) * f)
 		}
 		if p == s.N {
 			rns.NTT(s, out[j], out[j])
@@ -96,22 +97,32 @@ func (e *Encoder) EncodePeriod(values []float64, scale *big.Float, basis rns.Bas
 	return out, nil
 }
 
-// residue returns x rounded to an integer, modulo the prime of s. Beyond 2^62
-// the integer is the one that the float is.
-func residue(s *ring.SubRing, x float64) uint64 {
-	q, u := s.Modulus, s.BRedConstant
-	neg := x < 0
-	var r uint64
+// residues turns floats into residues modulo the prime of s. It keeps the powers
+// of two that it has met: coefficients are of few sizes.
+type residues struct {
+	s      *ring.SubRing
+	powers [1024]uint64 // by exponent, 0 for unknown
+}
+
+// of returns x rounded to an integer, modulo the prime. Beyond 2^62 the integer is
+// the one that the float is.
+func (r *residues) of(x float64) uint64 {
+	q, u := r.s.Modulus, r.s.BRedConstant
+	var v uint64
 	if a := math.Abs(x); a < 1<<62 {
-		r = ring.BRedAdd(uint64(math.Round(a)), q, u)
+		v = ring.BRedAdd(uint64(math.Round(a)), q, u)
 	} else {
 		frac, exp := math.Frexp(a) // a = frac·2^exp, frac·2^53 an integer
-		r = ring.BRed(uint64(frac*(1<<53)), rns.PowMod(s, exp-53), q, u)
+		exp -= 53
+		if r.powers[exp] == 0 {
+			r.powers[exp] = rns.PowMod(r.s, exp)
+		}
+		v = ring.BRed(uint64(frac*(1<<53)), r.powers[exp], q, u)
 	}
-	if neg && r != 0 {
-		r = q - r
+	if x < 0 && v != 0 {
+		v = q - v
 	}
-	return r
+	return v
 }
 
 // Decode returns the slot values of p, in NTT form over the primes of its level.

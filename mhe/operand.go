@@ -126,6 +126,10 @@ func (d *Data) encode(enc *Encoder, set params.Set, level int) error {
 		out[j] = make([]uint64, p*d.count)
 	}
 	f, _ := d.scale.Float64()
+	res := make([]residues, len(basis))
+	for j, s := range basis {
+		res[j].s = s
+	}
 	coeff, small := make([]complex128, p), make([]uint64, p)
 	for v, values := range d.values {
 		for i, x := range values {
@@ -136,7 +140,7 @@ func (d *Data) encode(enc *Encoder, set params.Set, level int) error {
 		}
 		for j, s := range basis {
 			for i, c := range coeff {
-				small[i] = residue(s, real(c)*f)
+				small[i] = res[j].of(real(c) * f)
 			}
 			ring.NTTConjugateInvariant(small, small, p, s.Modulus, s.MRedConstant, s.BRedConstant, s.RootsForward)
 			for i, x := range small {

@@ -23,7 +23,7 @@ type QueryPlan struct {
 	Points  []RefreshPoint // after every layer; the last one, of the outputs, has a mask for the rows asked for
 
 	// OutputErr is the expected standard deviation of an output's error before
-	// flooding, with a margin.
+	// flooding, with a margin, of two binary digits.
 	OutputErr float64
 	// OutputLevel is the level at which outputs are opened: the lowest, where
 	// shares are smallest.
@@ -35,6 +35,25 @@ type QueryPlan struct {
 	factors Parameter // the first layer's weights as they are trained
 }
 
+// Openings returns the ciphertexts that are opened for so many rows.
+func (q *QueryPlan) Openings(rows int) int { return (rows + q.Rows - 1) / q.Rows }
+
+// DefaultOutputNoise is the largest noise of an opened output, in units of the
+// targets' bound, that is taken to be worth an opening.
+const DefaultOutputNoise = 0.1
+
+// Flooding returns the standard deviation, in coefficients, of the noise with which
+// every party floods its share of an opening of outputs, when so many are allowed.
+func (p *NetworkPlan) Flooding(openings, security int) (float64, error) {
+	return mhe.NewNoise(p.Set).Flooding(p.Query.OutputErr, p.OutputScale(), openings, security)
+}
+
+// OutputNoise returns the standard deviation of an opened output with that flooding.
+func (p *NetworkPlan) OutputNoise(openings, security int) (float64, error) {
+	sigma, err := p.Flooding(openings, security)
+	return mhe.NewNoise(p.Set).Opened(p.Query.OutputErr, sigma, p.OutputScale()), err
+}
+
 // A PublicRefresher restores the levels of tensors that all parties hold, and
 // applies the refresh's map: phase PREDICT.
 type PublicRefresher interface {
@@ -44,7 +63,7 @@ type PublicRefresher interface {
 }
 
 // planQuery adds predictions to the plan: to its keys, and as p.Query.
-func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator, enc *mhe.Encoder) error {
+func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	y := p.layers[0]
 	layer, err := packing.NewQuery(y.input, p.Layout.InnerWindow)
 	if err != nil {
@@ -57,16 +76,16 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator, enc *mhe.Encode
 	x := mhe.TracedTensor(mhe.Range{Max: p.Net.MaxFeature, RMS: 1, Err: mhe.NewNoise(p.Set).Encrypt(q.Scale)}, q.Level, q.Scale)
 	q.wScale = mhe.PlainScale(p.Set, x, p.zTraced)
 	p.Query = q
-	c, _ := p.RelayoutConfig(0, 1)
-	b, err := bootstrap.New(p.Set, enc, c)
-	if err != nil {
-		return fmt.Errorf("nn: layout of the first layer for queries: %w", err)
-	}
 	trained := func(param int) mhe.Range {
 		q := p.Parameters[param]
 		return mhe.Range{Max: largeWeight, RMS: math.Sqrt(p.Net.gain(q.Layer) / float64(p.Net.inputs(q.Layer))), Err: q.Err}
 	}
-	w := mhe.TracedTensor(b.Range(trained(y.weights)), q.wLevel, q.wScale)
+	c, _ := p.RelayoutConfig(0, 1)
+	first, err := c.Range(p.Set, trained(y.weights))
+	if err != nil {
+		return fmt.Errorf("nn: layout of the first layer for queries: %w", err)
+	}
+	w := mhe.TracedTensor(first, q.wLevel, q.wScale)
 	s := &pass{
 		p: p, ev: ev,
 		refresh: func(point int, t mhe.Tensor) (mhe.Tensor, error) {
@@ -74,13 +93,12 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator, enc *mhe.Encode
 			if t.Scale().Cmp(r.Scale) != 0 {
 				return t, fmt.Errorf("%w: a query comes to %q at another scale than in training", ErrModel, r.Name)
 			}
-			b, err := bootstrap.New(p.Set, enc, p.queryPoint(point))
+			in := t.Range()
+			in.Max = min(in.Max, p.Room(r.Scale))
+			out, err := p.queryPoint(point).Range(p.Set, in)
 			if err != nil {
 				return t, err
 			}
-			in := t.Range()
-			in.Max = min(in.Max, p.Room(r.Scale))
-			out := b.Range(in)
 			out.RMS = min(out.RMS, 1)
 			return mhe.TracedTensor(out, r.Out, r.Scale), nil
 		},
@@ -105,11 +123,11 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator, enc *mhe.Encode
 		return err
 	}
 	// what is opened has been through the refresh of the outputs, with its sums
-	last, err := bootstrap.New(p.Set, enc, p.OutputConfig(q.Rows))
+	last, err := p.OutputConfig(q.Rows).Range(p.Set, z.Range())
 	if err != nil {
 		return fmt.Errorf("nn: refresh of the outputs: %w", err)
 	}
-	q.OutputErr = outputMargin * last.Range(z.Range()).Err
+	q.OutputErr = raise(outputMargin * last.Err)
 	p.Keys = tr.Keys()
 	return nil
 }
@@ -118,6 +136,13 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator, enc *mhe.Encode
 // weights that were trained together, and of rows that are alike, are not quite
 // independent.
 const outputMargin = 2
+
+// raise returns the next value of two digits in base two: flooding follows from it,
+// which must be the same on machines that round differently.
+func raise(x float64) float64 {
+	frac, exp := math.Frexp(x)
+	return math.Ldexp(math.Ceil(4*frac)/4, exp)
+}
 
 // queryPoint returns the refresh of a point for rows that are encrypted: it
 // completes the first layer's product, which may cover its features in parts.
@@ -212,9 +237,9 @@ type Predictor struct {
 	first []*mhe.Operand
 }
 
-// relayoutAtOnce bounds the ciphertexts of one round of the new layout: its masks
-// take a megabyte each.
-const relayoutAtOnce = 4
+// relayoutAtOnce is the ciphertexts of one round of the new layout: the masks of
+// each take hundreds of megabytes.
+const relayoutAtOnce = 1
 
 // NewPredictor takes the first layer's weights to their new layout: one refresh,
 // in parts.

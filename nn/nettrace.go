@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/big"
 
-	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/mhe"
 )
 
@@ -14,7 +13,7 @@ import (
 // steps do to a gradient.
 func (p *NetworkPlan) trace() error {
 	tr, ev := mhe.NewTrace(p.Set)
-	t := &tracing{p: p, enc: mhe.NewEncoder(p.Set), ev: ev}
+	t := &tracing{p: p, ev: ev}
 	s := &pass{p: p, ev: ev, refresh: t.refresh, weights: t.weights}
 	batch, err := t.batch()
 	if err != nil {
@@ -30,16 +29,15 @@ func (p *NetworkPlan) trace() error {
 	}
 	p.Keys = tr.Keys()
 	if p.Layout.Predict {
-		return p.planQuery(tr, ev, t.enc)
+		return p.planQuery(tr, ev)
 	}
 	return nil
 }
 
 // A tracing is a run on estimates: it chooses scales and notes what it sees.
 type tracing struct {
-	p   *NetworkPlan
-	enc *mhe.Encoder
-	ev  mhe.Evaluator
+	p  *NetworkPlan
+	ev mhe.Evaluator
 }
 
 // batch stands for standardised rows in their layout.
@@ -100,15 +98,14 @@ func (t *tracing) refresh(point int, x mhe.Tensor) (mhe.Tensor, error) {
 	if point == p.Net.forwardPoint(len(p.layers)-1) {
 		p.zLast = x.Scale()
 	}
-	b, err := bootstrap.New(p.Set, t.enc, p.PointConfig(point))
-	if err != nil {
-		return x, err
-	}
 	in := x.Range()
 	in.Max = min(in.Max, p.Room(r.Scale))
 	in.Err = math.Hypot(in.Err, mhe.NewNoise(p.Set).Encrypt(r.Scale)) // a tensor of the party's own is rerandomised
 	r.Range = in
-	out := b.Range(in)
+	out, err := p.PointConfig(point).Range(p.Set, in)
+	if err != nil {
+		return x, err
+	}
 	if out.RMS > 1 { // activations and gradients of a network that trains
 		out.RMS = 1
 	}
@@ -160,12 +157,12 @@ func (t *tracing) updates(grads [][]mhe.Tensor) error {
 		r.RMS *= math.Sqrt(parties)
 		r.Max = min(r.Max*parties, p.Room(q.GradScale))
 		q.Grad = r
-		b, err := bootstrap.New(p.Set, t.enc, p.UpdateConfig(Part{Parameter: i, Hi: q.Count}, 0))
+		update, err := p.UpdateConfig(Part{Parameter: i, Hi: q.Count}, 0).Range(p.Set, r)
 		if err != nil {
 			return fmt.Errorf("nn: update of %s: %w", q.Name, err)
 		}
 		// errors of the updates add up, those of momentum again and again
-		q.Err = b.Range(r).Err * math.Sqrt(float64(p.Net.Steps)) / (1 - o.Momentum)
+		q.Err = update.Err * math.Sqrt(float64(p.Net.Steps)) / (1 - o.Momentum)
 		p.WeightErr = max(p.WeightErr, q.Err)
 		if o.Momentum > 0 { // the same code that adds it finds a level or scale that does not fit
 			v := mhe.TracedTensor(mhe.Range{Max: 1, RMS: 0.01}, q.Level, q.Scale)

@@ -22,7 +22,7 @@ func FitNetwork(n Network, l Layout, quantum bool) (*NetworkPlan, error) {
 	var errs []error
 	for logN := 14; logN <= 16; logN++ {
 		for special := 2; special >= 1; special-- {
-			set, err := params.FitChain(n.Parties, levels, special, logN, quantum)
+			set, err := params.FitChain(n.Parties, levels, params.Wide, special, logN, quantum)
 			var p *NetworkPlan
 			if err == nil {
 				p, err = CompileNetwork(set, n, l)
@@ -96,7 +96,7 @@ func (t NetworkTrainer) Step(ctx context.Context, step int, st State, batches []
 // study.
 func (p *NetworkPlan) Hash() [32]byte {
 	n, set := p.Net, p.Set.Hash()
-	b := fmt.Appendf(nil, "nereid/network-plan/v1 %d %d %q %+v %d %d %d %x %x %x %x %+v %+v",
+	b := fmt.Appendf(nil, "nereid/network-plan/v2 %d %d %q %+v %d %d %d %x %x %x %x %+v %+v",
 		n.Features, n.Outputs, n.Loss.hash(), n.Optimiser, n.Steps, n.Parties, n.Batch, n.Seed, n.Gain, n.MaxFeature, n.MaxTarget, p.Layout, p.Keys)
 	for _, h := range n.Hidden {
 		b = fmt.Appendf(b, " %d %x %q", h.Units, h.Gain, h.Activation.hash())
@@ -114,5 +114,8 @@ func (p *NetworkPlan) Hash() [32]byte {
 		scale(q.GradScale)
 	}
 	b = fmt.Appendf(b, " %+v", p.Parts)
+	if q := p.Query; q != nil { // flooding follows from it
+		b = fmt.Appendf(b, " %d %d %d %x", q.Rows, q.Blocks, q.OutputLevel, q.OutputErr)
+	}
 	return sha3.Sum256(append(b, set[:]...))
 }

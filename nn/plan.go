@@ -140,11 +140,10 @@ func (p *Plan) trace() error {
 			return err
 		}
 		p.GradLevel, p.Count = g.Level(), tr.Count
-		r, err := p.Refresh(mhe.NewEncoder(p.Set))
+		step, err := p.refreshConfig().Range(p.Set, g.Range())
 		if err != nil {
 			return err
 		}
-		step := r.Range(g.Range())
 		p.WeightErr = step.Err * math.Sqrt(p.Model.SGD.accumulated(p.Model.Steps))
 		w.Err = p.WeightErr
 		if err := p.tracePredict(traced{ev, p.Model}, w); err != nil {
@@ -214,10 +213,14 @@ func (t traced) Dot(d packing.Dot, w, x mhe.Tensor, logScale int) (mhe.Tensor, e
 
 // Refresh returns the refresh of a step's gradient.
 func (p *Plan) Refresh(enc *mhe.Encoder) (*bootstrap.Refresh, error) {
-	return bootstrap.New(p.Set, enc, bootstrap.Config{
+	return bootstrap.New(p.Set, enc, p.refreshConfig())
+}
+
+func (p *Plan) refreshConfig() bootstrap.Config {
+	return bootstrap.Config{
 		In: p.GradLevel, Out: p.Set.MaxLevel(), Count: 1, Map: p.Update,
 		ScaleIn: mhe.Power(p.Dense.LogScale), ScaleOut: mhe.Power(p.Set.LogScale()),
-	})
+	}
 }
 
 // Fit returns the plan of m on the smallest secure set that holds it: the levels

@@ -22,14 +22,28 @@ type PlanRequest struct {
 	Link    Link
 	Fanout  int  // most children of a party in a tree; 0 for all others
 	Quantum bool // 128 bits against quantum attackers
-	Predict bool // plan predictions too
+	Predict Predictions
 
 	MaxMemory    int64     // bytes of a party; 0 for no limit
 	MaxWeightErr float64   // standard deviation of a weight's error after training; 0 for 1e-3
 	Costs        mhe.Costs // of the machines; the zero value for [DefaultCosts]
 }
 
+// Predictions say what is to be opened of a trained network. With Rows 0 nothing is,
+// and nothing is planned for it.
+type Predictions struct {
+	Rows     int     // whose outputs are opened to a querier, all together
+	Flooding int     // statistical security of all the openings, in bits; 0 for [mhe.MinFlooding]
+	MaxNoise float64 // largest planned standard deviation of an opened output; 0 for a tenth of MaxTarget
+}
+
 func (r PlanRequest) withDefaults() PlanRequest {
+	if r.Predict.Flooding == 0 {
+		r.Predict.Flooding = mhe.MinFlooding
+	}
+	if r.Predict.MaxNoise == 0 {
+		r.Predict.MaxNoise = DefaultOutputNoise * r.Net.MaxTarget
+	}
 	if r.MaxWeightErr == 0 {
 		r.MaxWeightErr = 1e-3
 	}
@@ -53,6 +67,9 @@ func (r PlanRequest) check() error {
 		"a link of %g Mbit/s and %g ms", r.Link.Mbit, r.Link.Latency)
 	must(r.Fanout >= 0, "a fan-out of %d, want 1 or more, or 0 for all", r.Fanout)
 	must(r.MaxMemory >= 0, "a memory limit of %d bytes", r.MaxMemory)
+	must(r.Predict.Rows >= 0, "predictions of %d rows", r.Predict.Rows)
+	must(r.Predict.Flooding >= mhe.MinFlooding, "flooding of %d bits, want %d or more", r.Predict.Flooding, mhe.MinFlooding)
+	must(r.Predict.MaxNoise > 0, "opened outputs within %g, want a positive number", r.Predict.MaxNoise)
 	must(r.MaxWeightErr > 0, "weights within %g, want a positive number", r.MaxWeightErr)
 	return errors.Join(errs...)
 }
@@ -64,19 +81,38 @@ type Constraint string
 const (
 	Security  Constraint = "security"  // no primes within the security table, or too few bits for each
 	Shape     Constraint = "shape"     // layers or batch do not fit the layout, or levels the chain
-	Precision Constraint = "precision" // weights would be too coarse
+	Precision Constraint = "precision" // weights, or opened outputs, would be too coarse
 	MemorySet Constraint = "memory"
 	Slower    Constraint = "slower" // than another candidate, or less precise
 )
 
+// A Chain is what primes a candidate has beside those of its levels.
+type Chain struct {
+	LogN    int
+	Masks   params.Masks
+	Special int
+}
+
+func (c Chain) String() string {
+	s := fmt.Sprintf("N=2^%d, %d special", c.LogN, c.Special)
+	if c.Masks != params.Wide {
+		s += fmt.Sprintf(", %d for masks", c.Masks)
+	}
+	return s
+}
+
 // A Candidate is a choice of parameters, layout and refresh points, and what
 // became of it.
 type Candidate struct {
-	LogN, Special int
-	Layout        Layout
-	Batch         int
-	Plan          *NetworkPlan // nil if none could be compiled
-	Price         Price
+	Chain
+	Layout Layout
+	Batch  int
+	Plan   *NetworkPlan // nil if none could be compiled
+	Price  Price
+
+	// Noise is the planned standard deviation of an opened output, 0 without
+	// predictions.
+	Noise float64
 
 	Rejected Constraint // empty for the one that was chosen
 	Reason   string     // why, in a line
@@ -115,12 +151,11 @@ func (c Candidate) Placement(n Network) string {
 
 // String describes the choice: ring, special primes, windows, points.
 func (c Candidate) String() string {
-	s := fmt.Sprintf("N=2^%d, %d special", c.LogN, c.Special)
 	if c.Plan == nil {
-		return fmt.Sprintf("%s, points %s", s, pointMask(c.Layout.NoRefresh))
+		return fmt.Sprintf("%v, points %s", c.Chain, pointMask(c.Layout.NoRefresh))
 	}
 	l := c.Layout
-	return fmt.Sprintf("%s, windows %d/%d/%d, %s", s, l.InputWindow, l.InputBaby, l.InnerWindow, c.Placement(c.Plan.Net))
+	return fmt.Sprintf("%v, windows %d/%d/%d, %s", c.Chain, l.InputWindow, l.InputBaby, l.InnerWindow, c.Placement(c.Plan.Net))
 }
 
 // pointMask writes refreshed points as + and skipped ones as -.
@@ -179,7 +214,7 @@ func (s *PlanSearch) Distinct() []Candidate {
 	seen := map[string]bool{}
 	var out []Candidate
 	for _, c := range slices.Concat(s.Candidates, refused) {
-		key := fmt.Sprint(c.LogN, c.Special, pointMask(c.Layout.NoRefresh))
+		key := fmt.Sprint(c.Chain, pointMask(c.Layout.NoRefresh))
 		if !seen[key] {
 			seen[key] = true
 			out = append(out, c)
@@ -196,7 +231,7 @@ func (c Candidate) Points() string { return pointMask(c.Layout.NoRefresh) }
 type searcher struct {
 	r      PlanRequest
 	levels map[string]levelsOrError // by points
-	sets   map[[3]int]setOrError    // by ring, special primes, levels
+	sets   map[setKey]setOrError
 	all    []Candidate
 	seen   map[string]int // index in all
 }
@@ -206,13 +241,19 @@ type levelsOrError struct {
 	err    error
 }
 
+// A setKey is what parameters follow from.
+type setKey struct {
+	Chain
+	levels int
+}
+
 type setOrError struct {
 	set params.Set
 	err error
 }
 
 func newSearcher(r PlanRequest) *searcher {
-	return &searcher{r: r, levels: map[string]levelsOrError{}, sets: map[[3]int]setOrError{}, seen: map[string]int{}}
+	return &searcher{r: r, levels: map[string]levelsOrError{}, sets: map[setKey]setOrError{}, seen: map[string]int{}}
 }
 
 const (
@@ -261,10 +302,12 @@ func (s *searcher) places(ctx context.Context) error {
 			if done[i] && s.r.Net.Batch > 0 {
 				continue
 			}
-			for special := 1; special <= maxSearchSpecial; special++ {
-				l := resolved(s.r.Net, 1<<logN, Layout{NoRefresh: skip, Predict: s.r.Predict})
-				wanted = append(wanted, Candidate{LogN: logN, Special: special, Layout: l})
-				of = append(of, i)
+			l := resolved(s.r.Net, 1<<logN, Layout{NoRefresh: skip, Predict: s.r.Predict.Rows > 0})
+			for _, masks := range []params.Masks{params.Wide, params.Roomy} {
+				for special := 1; special <= maxSearchSpecial; special++ {
+					wanted = append(wanted, Candidate{Chain: Chain{logN, masks, special}, Layout: l})
+					of = append(of, i)
+				}
 			}
 		}
 		got, err := s.try(ctx, wanted)
@@ -404,7 +447,7 @@ func (s *searcher) less(a, b Candidate) bool {
 // returns what became of all.
 func (s *searcher) try(ctx context.Context, wanted []Candidate) ([]Candidate, error) {
 	key := func(c Candidate) string {
-		return fmt.Sprint(c.LogN, c.Special, c.Layout.InputWindow, c.Layout.InputBaby, c.Layout.InnerWindow, pointMask(c.Layout.NoRefresh))
+		return fmt.Sprint(c.Chain, c.Layout.InputWindow, c.Layout.InputBaby, c.Layout.InnerWindow, pointMask(c.Layout.NoRefresh))
 	}
 	var fresh []int // in all
 	index := make([]int, len(wanted))
@@ -432,15 +475,15 @@ func (s *searcher) try(ctx context.Context, wanted []Candidate) ([]Candidate, er
 }
 
 // setKey returns what the parameters of a candidate follow from.
-func (s *searcher) setKey(c Candidate) [3]int {
-	return [3]int{c.LogN, c.Special, s.levels[c.Points()].levels}
+func (s *searcher) setKey(c Candidate) setKey {
+	return setKey{c.Chain, s.levels[c.Points()].levels}
 }
 
 // makeSets makes the parameters of candidates that have none yet.
 func (s *searcher) makeSets(fresh []int) {
 	n := s.r.Net
 	n.Batch = max(1, n.Batch)
-	var keys [][3]int
+	var keys []setKey
 	for _, at := range fresh {
 		c := s.all[at]
 		if _, ok := s.levels[c.Points()]; !ok {
@@ -456,7 +499,7 @@ func (s *searcher) makeSets(fresh []int) {
 	made := make([]setOrError, len(keys))
 	rns.Each(runtime.GOMAXPROCS(0), len(keys), func(i int) {
 		k := keys[i]
-		made[i].set, made[i].err = params.FitChain(n.Parties, k[2], k[1], k[0], s.r.Quantum)
+		made[i].set, made[i].err = params.FitChain(n.Parties, k.levels, k.Masks, k.Special, k.LogN, s.r.Quantum)
 	})
 	for i, k := range keys {
 		s.sets[k] = made[i]
@@ -486,9 +529,16 @@ func (s *searcher) evaluate(c *Candidate) {
 		return
 	}
 	c.Plan, c.Price = p, p.Price(s.r.Costs, s.r.Link, s.r.Fanout)
+	if s.r.Predict.Rows > 0 {
+		if c.Noise, err = p.OutputNoise(p.Query.Openings(s.r.Predict.Rows), s.r.Predict.Flooding); err != nil {
+			c.Noise = math.Inf(1) // beyond what can be sampled
+		}
+	}
 	switch {
 	case p.WeightErr > s.r.MaxWeightErr:
 		c.Rejected, c.Reason = Precision, fmt.Sprintf("weights within %.1e after training, want %.1e", p.WeightErr, s.r.MaxWeightErr)
+	case c.Noise > s.r.Predict.MaxNoise:
+		c.Rejected, c.Reason = Precision, fmt.Sprintf("outputs opened with a noise of %.2g, want %.2g", c.Noise, s.r.Predict.MaxNoise)
 	case s.r.MaxMemory > 0 && c.Price.Memory.Total > s.r.MaxMemory:
 		c.Rejected, c.Reason = MemorySet, fmt.Sprintf("%s needed, %s allowed", gib(c.Price.Memory.Total), gib(s.r.MaxMemory))
 	}
@@ -594,8 +644,10 @@ func (s *searcher) nothing(rejected []Candidate) error {
 		return fmt.Errorf("%w: memory: %s: allow %s, which fits %s", ErrModel, c.Reason, gib(c.Price.Memory.Total+1<<24), c)
 	}
 	if cs := of(Precision); len(cs) > 0 {
-		c := slices.MinFunc(cs, func(a, b Candidate) int { return int(math.Copysign(1, a.Plan.WeightErr-b.Plan.WeightErr)) })
-		return fmt.Errorf("%w: precision: %s at best: allow that, which fits %s, or train fewer steps", ErrModel, c.Reason, c)
+		c := slices.MinFunc(cs, func(a, b Candidate) int {
+			return cmp.Or(cmp.Compare(a.Noise, b.Noise), cmp.Compare(a.Plan.WeightErr, b.Plan.WeightErr))
+		})
+		return fmt.Errorf("%w: precision: %s at best: allow that, which fits %s, train fewer steps or open fewer rows", ErrModel, c.Reason, c)
 	}
 	if cs := of(Shape); len(cs) > 0 {
 		return fmt.Errorf("%w: shape: %s", ErrModel, cs[len(cs)-1].Reason)

@@ -73,7 +73,7 @@ func TestCandidatesCompileAgain(t *testing.T) {
 		n.Batch = c.Batch
 		levels, err := nn.NetworkLevels(n, c.Layout)
 		require.NoError(t, err)
-		set, err := params.FitChain(n.Parties, levels, c.Special, c.LogN, false)
+		set, err := params.FitChain(n.Parties, levels, c.Masks, c.Special, c.LogN, false)
 		require.NoError(t, err)
 		p, err := nn.CompileNetwork(set, n, c.Layout)
 		require.NoError(t, err)
@@ -277,4 +277,38 @@ func TestCalibrate(t *testing.T) {
 	cancel()
 	_, err = nn.CalibrateToy(ctx)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// Predictions are planned with the precision that their flooding leaves: the noise
+// of what is opened is within what was asked for, and where training alone would do
+// with less, other primes or another ring are chosen. A plan without predictions is
+// never slower.
+func TestPlanOfPredictions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("searches all rings")
+	}
+	r := nn.PlanRequest{Net: planned(t, 10), Link: nn.Link{Mbit: 1000, Latency: 20}, Predict: nn.Predictions{Rows: 5000, MaxNoise: 0.02}}
+	s, err := nn.PlanNetwork(t.Context(), r)
+	require.NoError(t, err)
+	best := s.Best()
+	require.LessOrEqual(t, best.Noise, 0.02)
+	noise, err := best.Plan.OutputNoise(best.Plan.Query.Openings(5000), mhe.MinFlooding)
+	require.NoError(t, err)
+	require.Equal(t, noise, best.Noise)
+	more, err := best.Plan.OutputNoise(4*best.Plan.Query.Openings(5000), mhe.MinFlooding)
+	require.NoError(t, err)
+	require.InEpsilon(t, 2*noise, more, 0.01, "flooding grows with the root of the openings")
+	for _, c := range s.Candidates {
+		require.LessOrEqual(t, c.Noise, 0.02)
+	}
+	without, err := search()
+	require.NoError(t, err)
+	require.Nil(t, without.Best().Plan.Query)
+	require.LessOrEqual(t, without.Best().Price.Iteration, best.Price.Iteration)
+	require.Equal(t, params.Roomy, best.Masks, "three mask primes leave gradients too coarse")
+
+	r.Predict.MaxNoise = 1e-12
+	_, err = nn.PlanNetwork(t.Context(), r)
+	require.ErrorIs(t, err, nn.ErrModel)
+	require.Regexp(t, "precision: outputs opened with a noise of .*, want 1e-12 at best", err.Error())
 }

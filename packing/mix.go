@@ -59,16 +59,16 @@ func (m Mix) propagate(x [][]float64, weight func(float64) float64) [][]float64 
 			if out[i] == nil {
 				out[i] = make([]float64, len(v))
 			}
-			w := []float64{1}
-			if p.Mask != nil {
-				w = make([]float64, len(p.Mask))
-				for k, f := range p.Mask {
-					w[k] = weight(f)
-				}
-			}
 			by := Mod(p.By, len(v))
 			for k := range v {
-				out[i][k] += w[k%len(w)] * v[(k+by)%len(v)]
+				w := 1.0
+				if p.Mask != nil {
+					if w = p.Mask[k%len(p.Mask)]; w == 0 { // as in most slots of most masks
+						continue
+					}
+					w = weight(w)
+				}
+				out[i][k] += w * v[(k+by)%len(v)]
 			}
 		}
 	}
@@ -100,19 +100,53 @@ func (m Mix) Check(inputs, slots int) error {
 
 // Hash identifies the mix: inputs, rotations and the exact bits of the masks.
 func (m Mix) Hash() [32]byte {
-	b := []byte("nereid/mix/v1")
-	number := func(n int) { b = binary.BigEndian.AppendUint64(b, uint64(n)) }
-	number(len(m))
+	h := newHasher("nereid/mix/v1")
+	h.number(len(m))
 	for _, pieces := range m {
-		number(len(pieces))
+		h.number(len(pieces))
 		for _, p := range pieces {
-			number(p.In)
-			number(p.By)
-			number(len(p.Mask)) // 0 for none: a mask has a period
-			for _, v := range p.Mask {
-				b = binary.BigEndian.AppendUint64(b, math.Float64bits(v))
-			}
+			h.number(p.In)
+			h.number(p.By)
+			h.floats(p.Mask) // none has length 0: a mask has a period
 		}
 	}
-	return sha3.Sum256(b)
+	return h.sum()
+}
+
+// A hasher hashes programs. Masks are megabytes: they go through in pieces.
+type hasher struct {
+	h *sha3.SHA3
+	b []byte
+}
+
+func newHasher(domain string) *hasher {
+	return &hasher{sha3.New256(), append(make([]byte, 0, 1<<12), domain...)}
+}
+
+func (h *hasher) number(n int) { h.word(uint64(n)) }
+
+// floats hashes the length and the exact bits of v.
+func (h *hasher) floats(v []float64) {
+	h.number(len(v))
+	for _, f := range v {
+		h.word(math.Float64bits(f))
+	}
+}
+
+func (h *hasher) word(w uint64) {
+	if len(h.b)+8 > cap(h.b) {
+		h.flush()
+	}
+	h.b = binary.BigEndian.AppendUint64(h.b, w)
+}
+
+func (h *hasher) flush() {
+	_, _ = h.h.Write(h.b) // does not fail
+	h.b = h.b[:0]
+}
+
+func (h *hasher) sum() (out [32]byte) {
+	h.flush()
+	h.h.Sum(out[:0])
+	return out
 }

@@ -1,8 +1,6 @@
 package packing
 
 import (
-	"crypto/sha3"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -113,18 +111,15 @@ func (m Map) Check(slots int) error {
 
 // Hash identifies the program: rotations and the exact bits of the masks.
 func (m Map) Hash() [32]byte {
-	b := []byte("nereid/slotmap/v1")
+	h := newHasher("nereid/slotmap/v1")
 	for _, s := range m.Steps {
-		b = binary.BigEndian.AppendUint64(b, uint64(len(s.Rotations)))
+		h.number(len(s.Rotations))
 		for _, k := range s.Rotations {
-			b = binary.BigEndian.AppendUint64(b, uint64(k))
+			h.number(k)
 		}
-		b = binary.BigEndian.AppendUint64(b, uint64(len(s.Mask)))
-		for _, v := range s.Mask {
-			b = binary.BigEndian.AppendUint64(b, math.Float64bits(v))
-		}
+		h.floats(s.Mask)
 	}
-	return sha3.Sum256(b)
+	return h.sum()
 }
 
 // CyclicSum returns the map that replaces every slot by the sum along the

@@ -117,7 +117,7 @@ func New(c Config) (Set, error) {
 	}
 	s := Set{c, p}
 	if c.LogMessage == 0 {
-		s.cfg.LogMessage = int(math.Floor(s.maskRoom())) - c.Lambda
+		s.cfg.LogMessage = min(int(math.Floor(s.maskRoom())), maxMaskBits) - c.Lambda
 	}
 	if err := s.check(); err != nil {
 		return Set{}, err
@@ -139,6 +139,9 @@ func (c Config) withDefaults() Config {
 // maxSpecial bounds the special primes: mhe/rns converts from at most eight primes
 // at a time, and a rescale takes the top one along. Mask primes may be one more.
 const maxSpecial = 7
+
+// maxMaskBits bounds a mask: it is sampled as three words.
+const maxMaskBits = 192
 
 // check reports what can be seen before primes are chosen.
 func (c Config) check() error {
@@ -179,8 +182,8 @@ func (s Set) check() error {
 		errs = append(errs, fmt.Errorf("%w: masks of %d parties for %d-bit messages at %d bits of security need a %.1f-bit modulus, the %d bottom primes have %.1f: lower LogMessage or the scale, or widen the bottom primes",
 			ErrConfig, c.Parties, c.LogMessage, c.Lambda, float64(s.MaskBits())+1+math.Log2(float64(c.Parties)), c.MaskPrimes, s.LogModulus(s.MaskLevel())))
 	}
-	if s.MaskBits() > 192 {
-		errs = append(errs, fmt.Errorf("%w: masks of %d bits, want at most 192", ErrConfig, s.MaskBits()))
+	if s.MaskBits() > maxMaskBits {
+		errs = append(errs, fmt.Errorf("%w: masks of %d bits, want at most %d", ErrConfig, s.MaskBits(), maxMaskBits))
 	}
 	if !s.cfg.Insecure {
 		if got, limit := s.LogQP(), MaxLogQP(s.cfg.LogN, s.cfg.Quantum); got > limit {

@@ -392,3 +392,31 @@ func TestInsecureToy(t *testing.T) {
 	_, err := params.InsecureToy(1, 2)
 	require.ErrorIs(t, err, params.ErrConfig)
 }
+
+// Roomy masks leave 64 bits to the message of a refresh, for as many parties as
+// asked for, and a scale of up to 50 bits; wide ones leave fewer.
+func TestFitChainOfRoomyMasks(t *testing.T) {
+	for _, parties := range []int{2, 10, 128, 1000} {
+		for logN := 14; logN <= 16; logN++ {
+			for special := 1; special <= 2; special++ {
+				s, err := params.FitChain(parties, 3, params.Roomy, special, logN, false)
+				require.NoError(t, err)
+				require.Equal(t, 128, s.SecurityBits())
+				require.LessOrEqual(t, s.LogQP(), params.MaxLogQP(logN, false))
+				require.Equal(t, 3, s.MaxLevel()-s.MaskLevel())
+				require.Equal(t, 64, s.LogMessage())
+				require.GreaterOrEqual(t, s.LogScale(), 40)
+				require.LessOrEqual(t, s.LogScale(), 50)
+				wide, err := params.FitChain(parties, 3, params.Wide, special, logN, false)
+				require.NoError(t, err)
+				require.LessOrEqual(t, wide.LogMessage(), 50)
+			}
+		}
+	}
+	for _, masks := range []params.Masks{0, 2, 5} {
+		_, err := params.FitChain(10, 3, masks, 1, 14, false)
+		require.ErrorIs(t, err, params.ErrConfig)
+	}
+	_, err := params.FitChain(10, 9, params.Roomy, 1, 14, false)
+	require.ErrorContains(t, err, "4 mask primes")
+}

@@ -61,7 +61,7 @@ func (c NetworkConfig) withDefaults() NetworkConfig {
 		c.LogN = 12
 	}
 	if c.MaxOutputNoise == 0 {
-		c.MaxOutputNoise = maxOutputNoise * c.MaxTarget
+		c.MaxOutputNoise = nn.DefaultOutputNoise * c.MaxTarget
 	}
 	c.Layout.Predict = c.Predict > 0
 	return c
@@ -96,7 +96,8 @@ func (c NetworkConfig) PlanRequest(features int) nn.PlanRequest {
 			Optimiser: c.Optimiser, Steps: c.Steps, Parties: c.Parties, Batch: c.Batch, Seed: c.Seed, Gain: c.Gain,
 			MaxFeature: math.Max(c.Clip, 1), MaxTarget: c.MaxTarget,
 		},
-		Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum, Predict: c.Layout.Predict,
+		Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum,
+		Predict:   nn.Predictions{Rows: c.Predict, Flooding: c.Flooding, MaxNoise: c.MaxOutputNoise},
 		MaxMemory: c.MaxMemory, MaxWeightErr: c.MaxWeightErr,
 	}
 }

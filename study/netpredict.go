@@ -120,34 +120,35 @@ func encryptQuery(net *nn.NetworkPlan, enc *mhe.Encoder, collective *mhe.Encrypt
 // netOpening returns the key switch of one answer. Its flooding hides the error
 // that the plan expects, over all answers that the policy allows.
 func (t *terms) netOpening(net *nn.NetworkPlan) (mhe.Opening, error) {
-	sigma, err := mhe.NewNoise(t.set).Flooding(net.Query.OutputErr, net.OutputScale(), t.policy.ciphertexts, t.cfg.Flooding)
+	sigma, err := net.Flooding(t.policy.ciphertexts, t.cfg.Flooding)
 	return mhe.Opening{Set: t.set, Level: net.Query.OutputLevel, Count: 1, Sigma: sigma}, err
 }
 
 // netOutputNoise returns the planned standard deviation of an opened output.
 func (t *terms) netOutputNoise(net *nn.NetworkPlan) (float64, error) {
-	o, err := t.netOpening(net)
-	if err != nil {
-		return 0, err
-	}
-	return mhe.NewNoise(t.set).Opened(net.Query.OutputErr, o.Sigma, net.OutputScale()), nil
+	return net.OutputNoise(t.policy.ciphertexts, t.cfg.Flooding)
 }
 
-// publicRefreshes are prepared once for all parties of a process.
+// publicRefreshes are prepared once for all parties of a process. Masks take much
+// memory: only those of the last places are kept, which all parties are at.
 type publicRefreshes struct {
-	mu   sync.Mutex
-	made map[string]func() (*bootstrap.Refresh, error)
+	mu     sync.Mutex
+	made   map[string]func() (*bootstrap.Refresh, error)
+	places []string // of made, the oldest first
 }
+
+const keptPlaces = 3 // a party may be a place ahead of another
 
 func (c *publicRefreshes) get(place string, set params.Set, enc *mhe.Encoder, cfg bootstrap.Config) (*bootstrap.Refresh, error) {
-	maps := [3][32]byte{cfg.Map.Hash(), cfg.Mix.Hash(), cfg.After.Hash()}
-	place = fmt.Sprintf("%s %x", place, maps) // masks differ with the rows asked for
 	c.mu.Lock()
 	f, ok := c.made[place]
 	if !ok {
 		f = sync.OnceValues(func() (*bootstrap.Refresh, error) { return bootstrap.New(set, enc, cfg) })
-		clear(c.made) // masks take much memory, and all parties are at the same place
-		c.made[place] = f
+		c.made[place], c.places = f, append(c.places, place)
+		if len(c.places) > keptPlaces {
+			delete(c.made, c.places[0])
+			c.places = c.places[1:]
+		}
 	}
 	c.mu.Unlock()
 	return f()

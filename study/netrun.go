@@ -113,7 +113,7 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	}
 	policy := policy{querier: querierName}
 	if rows := min(cfg.Predict, test.Rows()); rows > 0 {
-		policy.rows, policy.ciphertexts = rows, (rows+plan.Query.Rows-1)/plan.Query.Rows
+		policy.rows, policy.ciphertexts = rows, plan.Query.Openings(rows)
 	}
 	t, err := newTerms(cfg.Common, plan.Set, plan.Keys, plan.Hash(), policy, beacon)
 	if err != nil {

@@ -52,10 +52,6 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 	return s, err
 }
 
-// maxOutputNoise is the largest standard deviation of opened outputs, relative
-// to the size of what they decide, with which a study starts.
-const maxOutputNoise = 0.1
-
 // outputNoise returns the planned standard deviation of an opened output.
 func (s *simulation) outputNoise() (float64, error) {
 	o, err := s.opening(1)
@@ -73,7 +69,7 @@ func (s *simulation) checkPrecision() error {
 	}
 	limit := s.glm.MaxOutputNoise
 	if limit == 0 {
-		limit = maxOutputNoise * s.plan.Model.MaxTarget
+		limit = nn.DefaultOutputNoise * s.plan.Model.MaxTarget
 	}
 	if noise > limit {
 		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, limit)

@@ -13,8 +13,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/nn"
 	"github.com/nereid-mhe/nereid/params"
+	"github.com/nereid-mhe/nereid/roster"
 	"github.com/nereid-mhe/nereid/study"
 	"github.com/nereid-mhe/nereid/studyfile"
 )
@@ -44,6 +46,8 @@ func explain(err error) *failure {
 	var checkpoint *study.CheckpointError
 	var from *fromFile
 	var bad *studyfile.Violation
+	var who *identity.Error
+	var agreed *roster.Error
 	switch {
 	case errors.As(err, &f):
 		return f
@@ -59,6 +63,18 @@ func explain(err error) *failure {
 			code = exitUsage
 		}
 		return &failure{code, err, checkpoint.Remedy}
+	case errors.As(err, &who):
+		code := exitUntrusted
+		if who.Reason == identity.Invalid {
+			code = exitUsage
+		}
+		return &failure{code, err, who.Remedy}
+	case errors.As(err, &agreed):
+		code := exitUntrusted
+		if agreed.Reason == roster.Invalid || agreed.Reason == roster.Duplicate {
+			code = exitRefused
+		}
+		return &failure{code, err, agreed.Remedy}
 	case errors.As(err, &data):
 		return &failure{exitData, err, data.Remedy}
 	case errors.As(err, &bad) && bad.File != "":
@@ -220,7 +236,7 @@ func (f *failure) lines() (lines []string, apart bool) {
 // withoutPackage cuts the name of the package off a line of an error: a user of
 // the command has no use for it.
 func withoutPackage(line string) string {
-	for _, p := range []string{"dataset: ", "study: ", "nn: model: ", "params: refused: "} {
+	for _, p := range []string{"dataset: ", "study: ", "nn: model: ", "params: refused: ", "identity: ", "roster: "} {
 		line = strings.TrimPrefix(line, p)
 	}
 	return line

@@ -279,7 +279,7 @@ const helpWidth = 100
 func usage(groups []group) func(*cobra.Command) error {
 	return func(c *cobra.Command) error {
 		var b strings.Builder
-		fmt.Fprintf(&b, "Usage:\n  %s [flags]\n\nExamples:\n%s\n", c.CommandPath(), c.Example)
+		fmt.Fprintf(&b, "Usage:\n  %s\n\nExamples:\n%s\n", c.UseLine(), c.Example)
 		for _, g := range groups {
 			fmt.Fprintf(&b, "\n%s:\n%s", g.title, g.flags.FlagUsagesWrapped(helpWidth))
 		}

@@ -6,6 +6,8 @@
 //	nereid check     check a study file and print the study's hash
 //	nereid simulate  run a study file, or a network of several layers, as demo does
 //	nereid plan      find the fastest way to train a network, and what it costs
+//	nereid identity  make the keys of a party or a querier, and show them
+//	nereid study     agree on a study: invite, join, approve, lock, sign
 //	nereid version   print the version and how the binary was built
 //
 // The command is thin: it reads flags and files, calls package study, and shows
@@ -33,15 +35,17 @@ const (
 	exitUsage       = 2   // an unknown command or flag, a bad flag value, an unwritable output
 	exitData        = 3   // the data cannot be read or used
 	exitRefused     = 4   // the study cannot be run with these settings
+	exitUntrusted   = 5   // a passphrase, key, fingerprint, signature or document does not hold
 	exitInterrupted = 130 // SIGINT or SIGTERM
 )
 
 const exitCodes = `Exit codes:
-  0    the study ran and the report is complete
+  0    done; the report is complete
   1    a failure inside, such as a full disk
   2    an unknown command or flag, a bad flag value, an output that cannot be written
   3    the data cannot be read or used; the message names file, row, column and remedy
   4    the study cannot be run with these settings
+  5    a passphrase, key, fingerprint, signature or document does not hold
   130  interrupted (SIGINT or SIGTERM); no report is written`
 
 func main() {
@@ -96,21 +100,36 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 
 		SuggestionsMinimumDistance: 2,
 		Args:                       cobra.ArbitraryArgs, // RunE words what is wrong with them
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			remedy := `see "nereid --help" for the commands`
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				remedy = fmt.Sprintf("did you mean %q?", near[0])
-			}
-			return usageError(remedy, "unknown command %q", args[0])
-		},
+		RunE:                       chooseCommand,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newSimulate(), newPlan(), newInit(), newCheck(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newVersion())
 	return root
+}
+
+// chooseCommand is what a command does that has commands below it: it prints its
+// help, or refuses an argument that names none of them.
+func chooseCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	remedy := fmt.Sprintf("see %q for the commands", c.CommandPath()+" --help")
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		remedy = fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return usageError(remedy, "unknown command %q", args[0])
+}
+
+// wantArgs refuses a number of arguments below least or above most; names says what
+// they are.
+func wantArgs(least, most int, names string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if n := len(args); n < least || n > most {
+			return usageError(fmt.Sprintf("see %q", c.CommandPath()+" --help"), "%s, want %s", count(n, "argument"), names)
+		}
+		return nil
+	}
 }
 
 // noArgs refuses arguments that are no flags.

@@ -22,6 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	scryptWork = 5 // also in the processes of scripts
 	testscript.Main(m, map[string]func(){"nereid": main})
 }
 
@@ -32,7 +33,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fails": scriptFails, "report": scriptReport, "narrow": scriptNarrow,
+			"fails": scriptFails, "report": scriptReport, "narrow": scriptNarrow, "get": scriptGet, "flip": scriptFlip, "agekey": scriptAgeKey,
 		},
 	})
 }

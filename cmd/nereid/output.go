@@ -1,12 +1,12 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+
+	"github.com/nereid-mhe/nereid/internal/files"
 )
 
 // An output is where the report goes: a file, or stdout if path is empty.
@@ -24,7 +24,7 @@ func (o output) check() error {
 	if info, err := os.Stat(o.path); err == nil && !info.Mode().IsRegular() {
 		return usageError(remedy, "cannot write --output %s: not a regular file", o.path)
 	}
-	f, err := o.temp()
+	f, err := files.Temp(o.path, 0o666)
 	if err == nil {
 		err = errors.Join(f.Close(), os.Remove(f.Name()))
 	}
@@ -32,14 +32,6 @@ func (o output) check() error {
 		return usageError(remedy, "cannot write --output: %w", err)
 	}
 	return nil
-}
-
-// temp creates a file in the directory of the output, which a rename turns into
-// it.
-func (o output) temp() (*os.File, error) {
-	dir, base := filepath.Split(o.path)
-	name := filepath.Join(dir, "."+base+"."+rand.Text()[:8])
-	return os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 }
 
 // write writes the report, to a file all of it or nothing.
@@ -53,20 +45,5 @@ func (o output) write(b []byte) (err error) {
 		_, err = o.stdout.Write(b)
 		return err
 	}
-	if real, err := filepath.EvalSymlinks(o.path); err == nil {
-		o.path = real // a link stays, its target is replaced
-	}
-	f, err := o.temp()
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), o.path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
-	}
-	return err
+	return files.Replace(o.path, b, 0o666)
 }

@@ -171,6 +171,9 @@ type constraintJSON struct {
 	MaxMemory    int64   `json:"max_memory"` // 0 for none
 	MaxWeightErr float64 `json:"max_weight_error"`
 	Quantum      bool    `json:"quantum"`
+
+	PredictRows    int     `json:"predict_rows"`     // opened to a querier
+	MaxOutputNoise float64 `json:"max_output_noise"` // of them
 }
 
 type candidateJSON struct {
@@ -189,6 +192,7 @@ type candidateJSON struct {
 	Products    int           `json:"product_keys"`
 	KeyBytes    int           `json:"key_bytes"`
 	WeightErr   float64       `json:"weight_error"`
+	Noise       float64       `json:"output_noise"` // of an opened output, 0 without predictions
 	Price       nn.Price      `json:"price"`
 	Rejected    nn.Constraint `json:"rejected,omitempty"`
 	Reason      string        `json:"reason,omitempty"`
@@ -201,7 +205,7 @@ func planReport(s *nn.PlanSearch, from string, ws []nn.Winner, top int) planJSON
 		Layers: layersOf(r.Net), Parties: r.Net.Parties, Fanout: r.Fanout, Steps: r.Net.Steps, Link: r.Link,
 		Costs: costsJSON{from, r.Costs.Machine}, Chosen: candidateOf(best, r.Net), Others: []candidateJSON{},
 		Tried: len(s.Candidates) + len(s.Rejected), Crossover: ws,
-		Constraint: constraintJSON{r.MaxMemory, r.MaxWeightErr, r.Quantum},
+		Constraint: constraintJSON{r.MaxMemory, r.MaxWeightErr, r.Quantum, r.Predict.Rows, r.Predict.MaxNoise},
 	}
 	list := s.Distinct()
 	for _, c := range list[1:min(top, len(list))] {
@@ -217,7 +221,7 @@ func candidateOf(c nn.Candidate, n nn.Network) candidateJSON {
 		InputWindow: c.Layout.InputWindow, InputBaby: c.Layout.InputBaby, InnerWindow: c.Layout.InnerWindow,
 		Skipped: append([]string{}, c.Skipped(n)...), Batch: c.Batch, Passes: c.Plan.Passes,
 		Galois: len(c.Plan.Keys.Rotations), Products: len(c.Plan.Keys.Products), KeyBytes: c.Plan.Keys.Bytes(c.Plan.Set),
-		WeightErr: c.Plan.WeightErr, Price: c.Price, Rejected: c.Rejected, Reason: c.Reason,
+		WeightErr: c.Plan.WeightErr, Noise: c.Noise, Price: c.Price, Rejected: c.Rejected, Reason: c.Reason,
 	}
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/spf13/pflag"
 
@@ -51,20 +53,26 @@ func (o *planning) groups() []group {
 func (o *planning) bindTraining(f *pflag.FlagSet) {
 	o.described.bindTraining(f)
 	f.Lookup("batch").Usage = "`ROWS` of a party in a step; 0 for as many as fit one ciphertext, and plans compared per row"
-	queriers := &o.file.Opening.Queriers
-	boolean(f, "predict", "plan predictions for encrypted rows too: more keys", func(on bool) {
-		switch {
-		case !on:
-			*queriers = nil
-		case len(*queriers) == 0:
-			*queriers = []studyfile.Querier{{Name: "querier", Rows: 1}}
-		}
-	})
+	f.Var(&value{text: "0", kind: "ROWS", set: o.setPredict}, "predict", "`ROWS` whose outputs a querier may have opened; they need more keys and more precision")
+}
+
+// setPredict lets a querier have so many rows.
+func (o *planning) setPredict(s string) error {
+	rows, err := strconv.ParseUint(s, 10, 40)
+	if err != nil {
+		return errors.New("want a number of rows")
+	}
+	o.file.Opening.Queriers = nil
+	if rows > 0 {
+		o.file.Opening.Queriers = []studyfile.Querier{{Name: "querier", Rows: int(rows)}}
+	}
+	return nil
 }
 
 func (o *planning) bindConstraints(f *pflag.FlagSet) {
 	f.Float64Var(&o.file.Hosts.Memory, "memory", o.file.Hosts.Memory, "`GIB` of memory of a party; 0 for no limit")
 	f.Float64Var(&o.file.Crypto.MaxWeightError, "max-weight-error", o.file.Crypto.MaxWeightError, "`ERR` of a weight after training: largest standard deviation")
+	f.Float64Var(&o.file.Crypto.MaxOutputNoise, "max-output-noise", 0, "`NOISE` of an opened output: largest standard deviation; 0 for a tenth of the targets' bound")
 	bindAttacker(f, &o.file.Crypto)
 }
 

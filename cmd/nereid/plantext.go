@@ -61,6 +61,10 @@ func (t *planText) chosen() {
 	t.fact("memory", fmt.Sprintf("%.2f GiB per party: keys %.2f, model %.2f, operands %.2f, data %.2f, shares %.2f, collector %.2f", gib(p.Memory.Total),
 		gib(p.Memory.Keys), gib(p.Memory.Model), gib(p.Memory.Operands), gib(p.Memory.Data), gib(p.Memory.Shares), gib(p.Memory.Collector)))
 	t.fact("precision", fmt.Sprintf("%.1f bits: weights within %s after training", p.Bits, tiny(c.Plan.WeightErr)))
+	if r := t.s.Request.Predict; r.Rows > 0 {
+		q := c.Plan.Query
+		t.fact("predictions", fmt.Sprintf("%s in %s of up to %s; outputs are opened with a noise of %.2g at %d bits of flooding, at most %.2g wanted", count(r.Rows, "row"), count(q.Openings(r.Rows), "opening"), count(q.Rows, "row"), c.Noise, r.Flooding, r.MaxNoise))
+	}
 	t.fact("plan", fmt.Sprintf("%x", c.Plan.Hash()))
 }
 
@@ -69,10 +73,10 @@ func (t *planText) table(top int) {
 	list := t.s.Distinct()
 	n := t.s.Request.Net
 	t.heading(fmt.Sprintf("CANDIDATES (%d tried; seconds of a step)", len(t.s.Candidates)+len(t.s.Rejected)))
-	t.line("  %-6s %2s %-10s %-*s %6s =%6s +%6s +%6s +%6s %7s %5s %5s %6s", "N", "P", "windows", pointsWidth(n), "points", "step", "local", "refr.", "upd.", "net", "sent", "bits", "keys", "GiB")
+	t.line("  %-5s %2s %-2s %-10s %-*s %6s =%6s +%6s +%6s +%6s %7s %5s %5s %6s", "N", "M", "P", "windows", pointsWidth(n), "points", "step", "local", "refr.", "upd.", "net", "sent", "bits", "keys", "GiB")
 	for _, c := range list[:min(top, len(list))] {
 		p := c.Price
-		t.line("  2^%-4d %2d %-10s %-*s %6.2f =%6.2f +%6.2f +%6.2f +%6.2f %7s %5.1f %5d %6.2f", c.LogN, c.Special,
+		t.line("  2^%-3d %2d %-2d %-10s %-*s %6.2f =%6.2f +%6.2f +%6.2f +%6.2f %7s %5.1f %5d %6.2f", c.LogN, c.Masks, c.Special,
 			fmt.Sprintf("%d/%d/%d", c.Layout.InputWindow, c.Layout.InputBaby, c.Layout.InnerWindow), pointsWidth(n), c.Points(),
 			p.Iteration, p.Map, p.Refresh, p.Update, p.Network, size(p.IterationBytes), p.Bits, p.Keys, gib(p.Memory.Total))
 		reason := "chosen"
@@ -87,7 +91,7 @@ func (t *planText) table(top int) {
 		}
 	}
 	t.line("")
-	for _, l := range wrap("P: special primes. Windows: input/baby steps/inner. Points: + refreshed, - not, forward from the first layer to the last and backward from the last to the second.", helpWidth-2) {
+	for _, l := range wrap("M, P: mask and special primes. Windows: input/baby steps/inner. Points: + refreshed, - not, forward from the first layer to the last and backward from the last to the second.", helpWidth-2) {
 		t.line("  %s", l)
 	}
 }

@@ -22,12 +22,12 @@ const module = "github.com/nereid-mhe/nereid/"
 // packages on lines above its own. A name that ends in /... stands for all
 // packages below it.
 var layers = [][]string{
-	{"params", "packing", "dataset", "internal/approx"},
+	{"params", "packing", "dataset", "internal/approx", "internal/canon", "internal/files"},
 	{"mhe/rns"},
 	{"mhe"},
 	{"bootstrap", "protocols"},
-	{"protocols/sim"},
-	{"nn"},
+	{"protocols/sim", "identity"},
+	{"nn", "roster"},
 	{"study"},
 	{"studyfile"},
 	{"cmd/...", "examples/...", "benchmarks/...", "examples", "benchmarks"},
@@ -123,7 +123,7 @@ func TestFewPackagesKnowLattigo(t *testing.T) {
 // packages have no randomness but what data order needs.
 func TestNoSeededRandomnessInCryptography(t *testing.T) {
 	imports(t, func(file, pkg, imported string, test bool) {
-		if strings.HasPrefix(imported, "math/rand") && !test && slices.Contains([]string{"params", "packing", "mhe", "mhe/rns", "bootstrap", "protocols"}, pkg) {
+		if strings.HasPrefix(imported, "math/rand") && !test && slices.Contains([]string{"params", "packing", "mhe", "mhe/rns", "bootstrap", "protocols", "identity", "roster"}, pkg) {
 			t.Errorf("%s imports %s", file, imported)
 		}
 	})
