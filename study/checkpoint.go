@@ -74,7 +74,6 @@ type checkpoint struct {
 type resumable struct {
 	saved    *checkpoint // nil for none
 	written  bool        // the file is this run's own
-	beacon   digest
 	dataHash digest
 	seeds    []protocols.Seed // of the parties that have one, and of the querier
 }
@@ -403,7 +402,7 @@ func (s *NetworkSimulation) save(steps int, st nn.State, elapsed, cpu time.Durat
 		return nil
 	}
 	c := checkpoint{state: st, checkpointMeta: checkpointMeta{
-		Plan: s.net.Hash(), Data: s.dataHash, Settings: s.config.settingsHash(), Beacon: s.beacon, Study: digest(s.study),
+		Plan: s.net.Hash(), Data: s.dataHash, Settings: s.config.settingsHash(), Beacon: digest(s.beacon), Study: digest(s.study),
 		Step: steps, Chain: s.parties[0].chain, Diffs: s.diffs, Laps: s.laps, Elapsed: elapsed, CPU: cpu,
 		Weights: tensorLevels(st.W), Momentum: tensorLevels(st.V),
 	}}

@@ -2,10 +2,8 @@ package study
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/nereid-mhe/nereid/dataset"
 	"github.com/nereid-mhe/nereid/nn"
@@ -62,9 +60,8 @@ func (c NetworkConfig) withDefaults() NetworkConfig {
 	return c
 }
 
-func (c NetworkConfig) check() error {
-	var v violations
-	c.Common.check(&v)
+func (c NetworkConfig) check(v *violations) {
+	c.Common.check(v)
 	v.must(c.Outputs >= 1, "%d outputs: want 1 for two classes or a regression, or one for each class", c.Outputs)
 	v.must(!c.Regression || c.Outputs == 1, "a regression with %d outputs: want 1", c.Outputs)
 	v.must(c.Steps >= 1, "%d steps: want at least 1", c.Steps)
@@ -76,22 +73,18 @@ func (c NetworkConfig) check() error {
 	v.must(c.LogN >= 8 && c.LogN <= 16, "a toy ring of 2^%d slots: want 2^8 to 2^16", c.LogN)
 	v.must(!math.IsNaN(c.MaxOutputNoise) && c.MaxOutputNoise >= 0, "outputs opened with a noise of up to %g: want a positive number", c.MaxOutputNoise)
 	v.must(c.Predict >= 0, "%d rows to predict", c.Predict)
-	return errors.Join(v...)
 }
 
-// network describes the model for tables of the parties.
-func (c NetworkConfig) network(tables []dataset.Table) (nn.Network, error) {
+// network describes the model for the tables that the parties declare.
+func (c NetworkConfig) network(d Declared) (nn.Network, error) {
 	n := nn.Network{
-		Features: tables[0].Dim(), Hidden: c.Hidden, Outputs: c.Outputs, Loss: c.Loss,
+		Features: d.Features, Hidden: c.Hidden, Outputs: c.Outputs, Loss: c.Loss,
 		Optimiser: c.Optimiser, Steps: c.Steps, Parties: c.Parties, Seed: c.Seed, Gain: c.Gain,
 		MaxFeature: math.Max(c.Clip, 1), MaxTarget: c.MaxTarget,
 	}
-	least := tables[0].Rows()
-	for _, t := range tables {
-		least = min(least, t.Rows())
-	}
+	smallest := d.least()
+	least := d.Rows[smallest]
 	if c.Batch > least {
-		smallest := slices.IndexFunc(tables, func(t dataset.Table) bool { return t.Rows() == least })
 		return n, fmt.Errorf("%w: a batch of %d rows, party %d has %d: lower the batch to %d", ErrConfig, c.Batch, smallest, least, least)
 	}
 	if n.Batch = c.Batch; n.Batch == 0 {
@@ -128,22 +121,11 @@ func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan,
 	return search.Best().Plan, nil
 }
 
-// scaler returns the preprocessing that moments of all rows give.
-func (c NetworkConfig) scaler(m dataset.Moments) (dataset.Scaler, error) {
-	switch {
-	case c.Unit > 0:
-		return m.Centre(c.Unit, c.Clip)
-	case c.Floor > 0:
-		return m.Softened(c.Floor, c.Clip)
-	}
-	return m.Scaler(c.Clip)
-}
-
 // targets returns the targets of a table by row and output.
-func (c NetworkConfig) targets(n nn.Network, t dataset.Table) ([][]float64, error) {
+func targets(n nn.Network, regression bool, t dataset.Table) ([][]float64, error) {
 	out := make([][]float64, t.Rows())
 	for i, y := range t.Y {
-		if c.Regression {
+		if regression {
 			out[i] = []float64{y}
 			continue
 		}

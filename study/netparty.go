@@ -22,7 +22,6 @@ const phaseRefresh = "refresh" // of tensors of the parties' own
 // each on a tree with the owner at its root.
 type netParty struct {
 	*party
-	net       *nn.NetworkPlan
 	refreshes *refreshCache
 	public    *publicRefreshes
 }

@@ -2,6 +2,7 @@ package study
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -55,7 +56,6 @@ func RunNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Tabl
 type NetworkSimulation struct {
 	*terms
 	config   NetworkConfig
-	net      *nn.NetworkPlan
 	parties  []*netParty
 	tables   []dataset.Table // rows of each party, as they are in its file
 	testing  dataset.Table
@@ -83,10 +83,13 @@ type NetworkSimulation struct {
 // PrepareNetwork divides the data and plans. It makes no keys.
 func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Table) (*NetworkSimulation, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.check(); err != nil {
+	var v violations
+	cfg.check(&v)
+	cfg.checkSplit(&v)
+	err := errors.Join(v...)
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if test.Rows() == 0 {
 		if train, test, err = dataset.Split(train, cfg.TestFraction, cfg.Seed); err != nil {
 			return nil, err
@@ -99,7 +102,7 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	if err != nil {
 		return nil, err
 	}
-	net, err := cfg.network(tables)
+	net, err := cfg.network(declare(tables))
 	if err != nil {
 		return nil, err
 	}
@@ -111,19 +114,15 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	if err != nil {
 		return nil, err
 	}
-	policy := policy{querier: querierName}
-	if rows := min(cfg.Predict, test.Rows()); rows > 0 {
-		policy.rows, policy.ciphertexts = rows, (rows+plan.Query.Rows-1)/plan.Query.Rows
-	}
-	t, err := newTerms(cfg.Common, plan.Set, plan.Keys, plan.Hash(), policy, beacon)
+	t, err := cfg.terms(plan, declare(tables), Policy{Querier: querierName, Rows: min(cfg.Predict, test.Rows())}, beacon)
 	if err != nil {
 		return nil, err
 	}
-	s := &NetworkSimulation{terms: t, config: cfg, net: plan, tables: tables, testing: test, progress: func(Progress) {}, resumable: resumable{saved: saved, beacon: beacon}}
-	if err := s.checkPrecision(); err != nil {
+	s := &NetworkSimulation{terms: t, config: cfg, tables: tables, testing: test, progress: func(Progress) {}, resumable: resumable{saved: saved}}
+	if err := s.checkNetPrecision(cfg.MaxOutputNoise); err != nil {
 		return nil, err
 	}
-	scaler, err := cfg.scaler(train.Moments())
+	scaler, err := s.prep.scaler(train.Moments())
 	if err != nil {
 		return nil, err
 	}
@@ -146,17 +145,17 @@ func sameColumns(train, test dataset.Table) error {
 	return nil
 }
 
-// checkPrecision refuses a study whose predictions would drown in flooding.
-func (s *NetworkSimulation) checkPrecision() error {
-	if s.policy.ciphertexts == 0 {
+// checkNetPrecision refuses a study whose predictions would drown in flooding.
+func (t *terms) checkNetPrecision(limit float64) error {
+	if t.policy.ciphertexts == 0 {
 		return nil
 	}
-	noise, err := s.netOutputNoise(s.net)
+	noise, err := t.netOutputNoise(t.net)
 	if err != nil {
 		return err
 	}
-	if limit := s.config.MaxOutputNoise; !(noise <= limit) {
-		return fmt.Errorf("%w: flooding of %d bits for %d ciphertexts of predictions leaves outputs with a noise of %.2g, more than %.2g: predict fewer rows, train fewer steps, or declare that so much noise will do", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, limit)
+	if !(noise <= limit) {
+		return fmt.Errorf("%w: flooding of %d bits for %d ciphertexts of predictions leaves outputs with a noise of %.2g, more than %.2g: predict fewer rows, train fewer steps, or declare that so much noise will do", ErrConfig, t.cfg.Flooding, t.policy.ciphertexts, noise, limit)
 	}
 	return nil
 }
@@ -168,20 +167,13 @@ func (s *NetworkSimulation) Plan() *nn.NetworkPlan { return s.net }
 func (s *NetworkSimulation) scale(scaler dataset.Scaler) error {
 	s.scaler, s.local = scaler, nil
 	for i, t := range s.tables {
-		if err := scaler.Check(t); err != nil {
-			return err
-		}
-		y, err := s.config.targets(s.net.Net, t)
-		if err != nil {
-			return fmt.Errorf("party %d: %w", i, err)
-		}
-		sampler, err := nn.NewSampler(t.Rows(), s.net.Net.Batch, s.cfg.Seed, i)
+		d, err := s.networkData(scaler, t, i)
 		if err != nil {
 			return err
 		}
-		s.local = append(s.local, nn.NetworkData{X: scaler.Apply(t).X, Y: y, Sampler: sampler})
+		s.local = append(s.local, d)
 	}
-	if _, err := s.config.targets(s.net.Net, s.testing); err != nil {
+	if _, err := targets(s.net.Net, s.regression, s.testing); err != nil {
 		return fmt.Errorf("test rows: %w", err)
 	}
 	s.query = scaler.Apply(s.testing).X
@@ -227,7 +219,7 @@ func (s *NetworkSimulation) makeParties(log *slog.Logger) error {
 		if p.sk, err = mhe.NewSecretKey(s.set, secret); err != nil {
 			return err
 		}
-		s.parties = append(s.parties, &netParty{p, s.net, refreshes, public})
+		s.parties = append(s.parties, &netParty{p, refreshes, public})
 	}
 	return nil
 }
@@ -262,7 +254,7 @@ func (s *NetworkSimulation) setUp(ctx context.Context) error {
 		what, values = "number of rows, and means and squares of the features over all parties", 2*s.tables[0].Dim()+1
 	}
 	s.openings = append(s.openings, Opened{what, "all parties", values, s.cfg.Flooding})
-	scaler, err := s.config.scaler(moments[0])
+	scaler, err := s.prep.scaler(moments[0])
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package study
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -30,7 +31,10 @@ type Progress struct {
 // package dataset.
 func Run(ctx context.Context, cfg Config, data dataset.Table, log *slog.Logger, progress func(Progress)) (Report, error) {
 	cfg.Common = cfg.withDefaults()
-	if err := cfg.check(); err != nil {
+	var v violations
+	cfg.check(&v)
+	cfg.checkSplit(&v)
+	if err := errors.Join(v...); err != nil {
 		return Report{}, err
 	}
 	if progress == nil {
