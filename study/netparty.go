@@ -20,11 +20,7 @@ const phaseRefresh = "refresh" // of tensors of the parties' own
 // A netParty is a party's side of training a network. Unlike [party] it takes part
 // in several rounds at once: in one of its own and in one of every other party,
 // each on a tree with the owner at its root.
-type netParty struct {
-	*party
-	refreshes *refreshCache
-	public    *publicRefreshes
-}
+type netParty struct{ *party }
 
 var (
 	_ nn.LocalRefresher = &netParty{}
@@ -86,7 +82,7 @@ func together(ctx context.Context, n int, f func(ctx context.Context, i int) err
 // once. Down the owner's tree go the second polynomials, up the shares; what comes
 // out stays with the owner.
 func (p *netParty) RefreshLocal(ctx context.Context, step, pass, point int, t mhe.Tensor) (out mhe.Tensor, err error) {
-	r, err := p.refreshes.point(point)
+	r, err := p.points.point(point)
 	if err != nil {
 		return out, err
 	}
@@ -178,7 +174,7 @@ func (p *netParty) Update(ctx context.Context, step int, g [][]mhe.Tensor, combi
 		if err != nil {
 			return err
 		}
-		r, err := p.refreshes.part(i, step)
+		r, err := p.points.part(i, step)
 		if err != nil {
 			return err
 		}

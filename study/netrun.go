@@ -8,7 +8,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/dataset"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
@@ -201,25 +200,18 @@ func (s *NetworkSimulation) runTwin(ctx context.Context) error {
 
 // makeParties gives every party its secrets and its place.
 func (s *NetworkSimulation) makeParties(log *slog.Logger) error {
-	enc := mhe.NewEncoder(s.set)
-	refreshes := newRefreshCache(enc, s.net)
-	public := &publicRefreshes{made: map[string]func() (*bootstrap.Refresh, error){}}
+	tools, err := newTools(s.terms, s.cfg.Cores)
+	if err != nil {
+		return err
+	}
 	hub := newHub(s.cfg.Parties, s.maxMessage())
-	cores, made := make(chan struct{}, s.cfg.Cores), newKeyCache()
 	for _, id := range s.tree.Members() {
-		p := &party{
-			terms: s.terms, id: id, seed: s.seedOf(int(id)), journal: protocols.NewMemoryJournal(),
-			log: log.With("party", id), enc: enc, hub: hub, cores: cores, made: made,
-			ledger: protocols.NewLedger(map[string]int{s.policy.querier: s.policy.ciphertexts}),
-			rows:   protocols.NewLedger(map[string]int{s.policy.querier: s.policy.rows}),
-			spent:  map[string]time.Duration{}, sent: map[string]int64{},
-		}
-		secret := protocols.Label{Point: s.point("secret", 0, "")}.Private(p.seed)
-		var err error
-		if p.sk, err = mhe.NewSecretKey(s.set, secret); err != nil {
+		p, err := newParty(s.terms, tools, id, s.seedOf(int(id)))
+		if err != nil {
 			return err
 		}
-		s.parties = append(s.parties, &netParty{p, refreshes, public})
+		p.transport, p.watch, p.log = hub.seat(id), strictly, log.With("party", id)
+		s.parties = append(s.parties, &netParty{p})
 	}
 	return nil
 }
@@ -393,10 +385,7 @@ func maxModelDiff(a, b []nn.Affine) float64 {
 // forget drops the shares of rounds that every party has closed, two steps ago at
 // the latest. Their bindings stay.
 func (p *netParty) forget() {
-	p.mu.Lock()
-	used := p.used
-	p.used = nil
-	p.mu.Unlock()
+	used := p.takeUsed()
 	if j, ok := p.journal.(*protocols.MemoryJournal); ok {
 		for _, l := range used {
 			_ = j.Forget(l) // cannot fail: the label is one that was recorded
