@@ -27,6 +27,21 @@ var (
 	_ nn.Updater        = &netParty{}
 )
 
+// train is one step of training on the party's rows.
+func (p *netParty) train(ctx context.Context, step int, st nn.State, data nn.NetworkData) (nn.State, error) {
+	var b []nn.NetworkBatch
+	err := p.compute(phaseMap, func() (err error) {
+		x, y := data.Batch(step)
+		b, err = p.net.NetworkBatch(x, y)
+		return err
+	})
+	if err != nil {
+		return nn.State{}, err
+	}
+	t := nn.NetworkTrainer{Plan: p.net, Eval: timed{p.ev, p.party}, Refresh: p, Update: p}
+	return t.Step(ctx, step, st, b)
+}
+
 // A refreshCache holds prepared refreshes: of the points, and of the parts of the
 // last steps. They are read-only, so that the parties of a process share them.
 type refreshCache struct {

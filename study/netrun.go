@@ -319,17 +319,7 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 // step is one step of one party.
 func (s *NetworkSimulation) step(ctx context.Context, p *netParty, k int, st *nn.State) (netLap, error) {
 	before := p.snapshot()
-	var b []nn.NetworkBatch
-	err := p.compute(phaseMap, func() (err error) {
-		x, y := s.local[p.id].Batch(k)
-		b, err = s.net.NetworkBatch(x, y)
-		return err
-	})
-	if err != nil {
-		return netLap{}, err
-	}
-	t := nn.NetworkTrainer{Plan: s.net, Eval: timed{p.ev, p.party}, Refresh: p, Update: p}
-	next, err := t.Step(ctx, k, *st, b)
+	next, err := p.train(ctx, k, *st, s.local[p.id])
 	if err != nil {
 		return netLap{}, err
 	}
