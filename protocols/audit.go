@@ -180,12 +180,17 @@ func (a *auditor) take(point [32]byte, e seenEntry) {
 			a.find(TwoShares, e.name, nil, o.file, e.file)
 		case o.party != e.party && o.digest != e.digest:
 			a.find(OtherInput, e.name, nil, o.file, e.file)
-		case o.party != e.party && both && e.size > 0 && o.sum == e.sum:
+		case o.party != e.party && both && e.size >= telling && o.sum == e.sum:
 			a.find(SameShare, e.name, nil, o.file, e.file)
 		}
 	}
 	a.first[point] = append(a.first[point], e)
 }
+
+// telling is the least number of bytes of a share that can only be the same at two
+// parties if their secrets are: some rounds pass on an input, and their shares are
+// empty but for an encoding.
+const telling = 64
 
 // made reports whether the entry knows the share's checksum.
 func (e entry) made() bool { return e.sum != [32]byte{} }
