@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -18,214 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nereid-mhe/nereid/dataset"
-	"github.com/nereid-mhe/nereid/nn"
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
 var kills = flag.Int("kills", 0, "kill points of each node test, 0 for a few")
-
-var errKilled = errors.New("killed")
-
-// A fuse kills one incarnation of a party: at its n-th operation on anything that
-// is not its own memory, before or after that takes place. From then on nothing
-// that the party does has an effect.
-type fuse struct {
-	mu     sync.Mutex
-	left   int
-	after  bool
-	blown  bool
-	cancel context.CancelFunc
-	count  int
-	where  string
-}
-
-// do is one operation.
-func (f *fuse) do(what string, op func() error) error {
-	f.mu.Lock()
-	if f.blown {
-		f.mu.Unlock()
-		return errKilled
-	}
-	f.count++
-	f.left--
-	last := f.left == 0
-	if last {
-		f.where = what
-		f.blown = !f.after
-	}
-	f.mu.Unlock()
-	if last && !f.after {
-		f.cancel()
-		return errKilled
-	}
-	err := op()
-	if last {
-		f.mu.Lock()
-		f.blown = true
-		f.mu.Unlock()
-		f.cancel()
-		return errKilled
-	}
-	return err
-}
-
-// A wire is a network between parties that restart. What a party was given to send
-// it keeps until it forgets or dies; what it received dies with it.
-type wire struct {
-	mu   sync.Mutex
-	wake *sync.Cond
-	ends []*wireEnd // of living parties
-	sent map[string][32]byte
-	bad  []string // messages that were not what they had been
-}
-
-type wireEnd struct {
-	w      *wire
-	self   protocols.PartyID
-	fuse   *fuse
-	kept   map[[32]byte]map[protocols.PartyID][][]byte // by round and receiver
-	open   map[[32]byte]*wireLine
-	closed map[[32]byte]bool
-}
-
-type wireLine struct {
-	end  *wireEnd
-	key  [32]byte
-	box  [][]byte
-	sent int64
-}
-
-func newWire(parties int) *wire {
-	w := &wire{ends: make([]*wireEnd, parties), sent: map[string][32]byte{}}
-	w.wake = sync.NewCond(&w.mu)
-	return w
-}
-
-func (w *wire) join(self protocols.PartyID, f *fuse) *wireEnd {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e := &wireEnd{w, self, f, map[[32]byte]map[protocols.PartyID][][]byte{}, map[[32]byte]*wireLine{}, map[[32]byte]bool{}}
-	w.ends[self] = e
-	return e
-}
-
-func (e *wireEnd) Line(p protocols.Point) Line {
-	e.w.mu.Lock()
-	defer e.w.mu.Unlock()
-	l := &wireLine{end: e, key: p.Hash()}
-	e.open[l.key] = l
-	for _, o := range e.w.ends {
-		if o != nil && o != e {
-			l.box = append(l.box, o.kept[l.key][e.self]...)
-		}
-	}
-	return l
-}
-
-func (e *wireEnd) Forget(closed func(protocols.Point) bool) {
-	e.w.mu.Lock()
-	defer e.w.mu.Unlock()
-	for key := range e.kept {
-		for _, bodies := range e.kept[key] {
-			if m, err := protocols.DecodeMessage(bodies[0], math.MaxInt); err == nil && closed(m.Point) {
-				delete(e.kept, key)
-				e.closed[key] = true
-			}
-			break
-		}
-	}
-}
-
-func (l *wireLine) Sent() int64 { return l.sent }
-
-func (l *wireLine) Send(ctx context.Context, m protocols.Message) error {
-	return l.end.fuse.do("send "+m.Leg.String()+" of "+m.Point.Protocol, func() error {
-		b, err := m.AppendBinary(nil)
-		if err != nil {
-			return err
-		}
-		w := l.end.w
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		name := fmt.Sprintf("%d to %d, %v of %v", m.From, m.To, m.Leg, m.Point)
-		sum := sha256.Sum256(b)
-		if old, ok := w.sent[name]; ok && old != sum {
-			w.bad = append(w.bad, name)
-		}
-		w.sent[name] = sum
-		if l.end.kept[l.key] == nil {
-			l.end.kept[l.key] = map[protocols.PartyID][][]byte{}
-		}
-		l.end.kept[l.key][m.To] = append(l.end.kept[l.key][m.To], b)
-		if to := w.ends[m.To]; to != nil && !to.closed[l.key] && to.open[l.key] != nil {
-			to.open[l.key].box = append(to.open[l.key].box, b)
-			w.wake.Broadcast()
-		}
-		return ctx.Err()
-	})
-}
-
-func (l *wireLine) Receive(ctx context.Context) (m protocols.Message, err error) {
-	w := l.end.w
-	stop := context.AfterFunc(ctx, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.wake.Broadcast()
-	})
-	defer stop()
-	w.mu.Lock()
-	for len(l.box) == 0 && ctx.Err() == nil {
-		w.wake.Wait()
-	}
-	if err := ctx.Err(); err != nil {
-		w.mu.Unlock()
-		return m, err
-	}
-	b := l.box[0]
-	l.box = l.box[1:]
-	w.mu.Unlock()
-	err = l.end.fuse.do("receive", func() error {
-		m, err = protocols.DecodeMessage(b, 1<<26)
-		return err
-	})
-	return m, err
-}
-
-// A fusedJournal is a journal that remembers, beyond the party's death, what it gave.
-type fusedJournal struct {
-	*protocols.FileJournal
-	fuse *fuse
-	c    *cluster
-	self protocols.PartyID
-}
-
-func (j *fusedJournal) Share(l protocols.Label, gen func() ([]byte, error)) (b []byte, err error) {
-	err = j.fuse.do("journal "+l.Point.Protocol, func() error {
-		b, err = j.FileJournal.Share(l, gen)
-		if err == nil {
-			j.c.note(j.self, l, b)
-		}
-		return err
-	})
-	return b, err
-}
-
-func (j *fusedJournal) Forget(l protocols.Label) error {
-	return j.fuse.do("forget", func() error { return j.FileJournal.Forget(l) })
-}
-
-type fusedStore struct {
-	*FileStore
-	fuse *fuse
-}
-
-func (s *fusedStore) Put(name string, b []byte) error {
-	return s.fuse.do("put "+name, func() error { return s.FileStore.Put(name, b) })
-}
-
-func (s *fusedStore) Delete(name string) error {
-	return s.fuse.do("delete "+name, func() error { return s.FileStore.Delete(name) })
-}
 
 // A cluster is a study whose parties are killed and restarted.
 type cluster struct {
@@ -245,6 +40,7 @@ type cluster struct {
 	used    []int // operations of the first incarnation
 	deaths  []string
 	answers [][]byte
+	pauses  int
 }
 
 func (c *cluster) note(self protocols.PartyID, l protocols.Label, share []byte) {
@@ -286,7 +82,7 @@ func (c *cluster) party(ctx context.Context, id protocols.PartyID) error {
 		c.wire.ends[id] = nil
 		c.wire.mu.Unlock()
 		if f.after != (f.count%4 < 2) {
-			time.Sleep(time.Millisecond) // until all others wait: synctest's time stands still
+			time.Sleep(time.Millisecond) // until all others wait
 		}
 	}
 }
@@ -316,6 +112,25 @@ func (c *cluster) live(ctx context.Context, id protocols.PartyID, f *fuse) error
 	return n.Run(ctx)
 }
 
+// pause waits until every other goroutine waits for something: synctest's time
+// stands still until then. Should that not help often, nothing ever will.
+func (c *cluster) pause() {
+	c.mu.Lock()
+	c.pauses++
+	stuck := c.pauses > 1000
+	c.mu.Unlock()
+	if stuck {
+		for _, n := range c.nodes {
+			if n != nil {
+				s := n.Status()
+				c.t.Logf("party %d: %s waits for %v", n.id, s.Stage, s.Waiting)
+			}
+		}
+		require.FailNow(c.t, "nobody gets any further", "after %v", c.deaths)
+	}
+	time.Sleep(time.Millisecond)
+}
+
 // node returns a living party's node, waiting for it if it is dead.
 func (c *cluster) node(id protocols.PartyID) *Node {
 	for {
@@ -325,7 +140,7 @@ func (c *cluster) node(id protocols.PartyID) *Node {
 		if n != nil {
 			return n
 		}
-		time.Sleep(time.Microsecond)
+		c.pause()
 	}
 }
 
@@ -338,7 +153,7 @@ func (c *cluster) predict(ctx context.Context) (outputs [][]float64) {
 		require.NoError(c.t, err)
 		p, err := c.node(root).Publication()
 		if errors.Is(err, ErrEarly) {
-			time.Sleep(time.Microsecond)
+			c.pause()
 			continue
 		}
 		require.NoError(c.t, err)
@@ -379,7 +194,7 @@ type result struct {
 // run runs the study with the given fuses, each party in its own directory.
 func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 	c.dir, c.fuses, c.wire, c.shares = dir, fuses, newWire(len(c.tables)), map[string][32]byte{}
-	c.nodes, c.used, c.deaths, c.answers, c.twice = make([]*Node, len(c.tables)), make([]int, len(c.tables)), nil, nil, nil
+	c.nodes, c.used, c.deaths, c.answers, c.twice, c.pauses = make([]*Node, len(c.tables)), make([]int, len(c.tables)), nil, nil, nil, 0
 	synctest.Test(t, func(t *testing.T) {
 		c.t = t
 		ctx, cancel := context.WithCancel(context.Background())
@@ -400,7 +215,7 @@ func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 				if done = s.Step; s.Phase == "predict" && done == len(r.outputs)/max(1, c.terms.queryRows())+min(1, len(r.outputs)%c.terms.queryRows()) {
 					break
 				}
-				time.Sleep(time.Microsecond)
+				c.pause()
 			}
 		}
 		cancel()
@@ -513,5 +328,3 @@ func networkCluster(t *testing.T) *cluster {
 }
 
 func TestNetworkNodesSurviveKills(t *testing.T) { killAll(t, networkCluster(t), 12, 4) }
-
-var _ = nn.State{}
