@@ -377,9 +377,7 @@ func maxModelDiff(a, b []nn.Affine) float64 {
 func (p *netParty) forget() {
 	used := p.takeUsed()
 	if j, ok := p.journal.(*protocols.MemoryJournal); ok {
-		for _, l := range used {
-			_ = j.Forget(l) // cannot fail: the label is one that was recorded
-		}
+		_ = j.Forget(used...) // cannot fail: the labels were recorded
 	}
 }
 

@@ -36,7 +36,7 @@ type NodeConfig struct {
 // [protocols.FileJournal.Forget].
 type NodeJournal interface {
 	protocols.Journal
-	Forget(protocols.Label) error
+	Forget(...protocols.Label) error
 }
 
 // A Node is one party of a study in a process of its own: PREPARE, training, and
@@ -313,11 +313,11 @@ func (n *Node) finish(i int, out []byte, used []protocols.Label) error {
 // forget drops what nobody needs when stage i is done: the shares and messages of the
 // stage before, and the output before that.
 func (n *Node) forget(i int, labels []protocols.Label) error {
+	if err := n.cfg.Journal.Forget(labels...); err != nil {
+		return err
+	}
 	closed := map[[32]byte]bool{}
 	for _, l := range labels {
-		if err := n.cfg.Journal.Forget(l); err != nil {
-			return err
-		}
 		closed[l.Point.Hash()] = true
 	}
 	n.cfg.Transport.Forget(func(p protocols.Point) bool { return closed[p.Hash()] })

@@ -30,6 +30,7 @@ type cluster struct {
 	tables []dataset.Table
 	rows   [][]float64 // of the querier
 	seeds  []protocols.Seed
+	then   func(context.Context) // before the parties end
 	wire   *wire
 	fuses  [][]*fuse // of each party, one for each incarnation
 
@@ -218,6 +219,15 @@ func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 				c.pause()
 			}
 		}
+		for id := range c.tables { // every party has charged all openings, once
+			s := c.node(protocols.PartyID(id)).Status()
+			require.Equal(t, len(c.answers), s.Openings[0].Spent, "party %d", id)
+			require.Equal(t, len(c.rows), s.Rows[0].Spent, "party %d", id)
+			require.True(t, s.Trained)
+		}
+		if c.then != nil {
+			c.then(ctx)
+		}
 		cancel()
 		wg.Wait()
 	})
@@ -311,7 +321,7 @@ func killAll(t *testing.T, c *cluster, points, each int) {
 	}
 }
 
-func TestNodesSurviveKills(t *testing.T) { killAll(t, regressionCluster(t), 40, 5) }
+func TestNodesSurviveKills(t *testing.T) { killAll(t, regressionCluster(t), 40, 10) }
 
 // networkCluster is a small network.
 func networkCluster(t *testing.T) *cluster {
@@ -327,4 +337,4 @@ func networkCluster(t *testing.T) *cluster {
 	return newCluster(t, terms, tables, table.X[:3])
 }
 
-func TestNetworkNodesSurviveKills(t *testing.T) { killAll(t, networkCluster(t), 12, 4) }
+func TestNetworkNodesSurviveKills(t *testing.T) { killAll(t, networkCluster(t), 16, 8) }

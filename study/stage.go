@@ -92,7 +92,6 @@ type knowledge struct {
 	net    nn.NetworkData  // the same for a network
 	model  nn.State        // after some steps; of a regression one ciphertext
 	chain  [32]byte        // digest of all weights so far
-	layout [][]mhe.Tensor  // what the refreshes of the layout gave
 	query  *nn.Predictor   // of a network; used by one goroutine
 }
 

@@ -8,6 +8,11 @@
 // can check the trained weights against their clear twin. No study of separate
 // parties can do that, and the [Report] says so.
 //
+// A [Node] is one party in a process of its own, which may be killed at any moment:
+// parties agree on [Terms], bring rows, a secret seed, a journal, a [Store] and a
+// [Transport], and end with the same encrypted model. A [Querier] asks the node at
+// the root for predictions.
+//
 // Compute is timed per party, on as many cores at once as [Config.Cores] says, and
 // wall time is modelled from it and from a network of given bandwidth and
 // latency: the slowest party of every phase, and per level of the tree one

@@ -197,8 +197,8 @@ func (j *fusedJournal) Share(l protocols.Label, gen func() ([]byte, error)) (b [
 	return b, err
 }
 
-func (j *fusedJournal) Forget(l protocols.Label) error {
-	return j.fuse.do("forget", func() error { return j.FileJournal.Forget(l) })
+func (j *fusedJournal) Forget(l ...protocols.Label) error {
+	return j.fuse.do("forget", func() error { return j.FileJournal.Forget(l...) })
 }
 
 type fusedStore struct {
