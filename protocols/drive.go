@@ -27,18 +27,20 @@ type Network interface {
 // meets the network, the context and the log; a nil log is silent.
 //
 // A *[MessageError] is logged as a warning with party, label, field and error,
-// and the message is ignored. Any other error ends the round and is returned: m
-// cannot go on, and the caller builds the round again from its [Journal]. A
-// *[BoundError] is logged as a security event.
+// and the message is ignored. One that is refused with [ErrEarly] is kept instead,
+// one from each peer and leg, and passed to m again after the input: what a peer
+// sent before this party restarted overtakes the input. Any other error ends the
+// round and is returned: m cannot go on, and the caller builds the round again
+// from its [Journal]. A *[BoundError] is logged as a security event.
 //
 // Drive returns when this party is done. Peers that restart later may still need
-// its messages: the caller keeps m until the step is checkpointed everywhere,
-// passes late messages to m.Step and sends what it returns.
+// its messages: net, or the caller with m, keeps them until the step is
+// checkpointed everywhere.
 func Drive(ctx context.Context, log *slog.Logger, m Machine, net Network) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	d := driver{ctx, log, m, net}
+	d := driver{ctx: ctx, log: log, m: m, net: net, early: map[source]Message{}}
 	var own []Message // to the party itself, after all others
 	out, err := m.Start()
 	for {
@@ -54,7 +56,7 @@ func Drive(ctx context.Context, log *slog.Logger, m Machine, net Network) error 
 		case len(own) > 0:
 			next := own[0]
 			own = own[1:]
-			out, err = m.Step(next)
+			out, err = d.step(next)
 		case m.Done():
 			return nil
 		default:
@@ -69,10 +71,30 @@ type driver struct {
 	log *slog.Logger
 	m   Machine
 	net Network
+
+	early map[source]Message // refused with ErrEarly
+	again []Message          // of those, the ones to try now that the input is known
+}
+
+// step passes one message to the machine.
+func (d *driver) step(msg Message) ([]Message, error) {
+	out, err := d.m.Step(msg)
+	switch from := (source{msg.Leg, msg.From}); {
+	case errors.Is(err, ErrEarly):
+		d.log.DebugContext(d.ctx, "kept until the input comes", "peer", msg.From, "leg", msg.Leg.String())
+		d.early[from] = msg
+		return nil, nil
+	case err == nil && msg.Leg == LegInput:
+		for _, m := range d.early {
+			d.again = append(d.again, m)
+		}
+		clear(d.early)
+	}
+	return out, err
 }
 
 // judge returns the errors that end the round.
-func (d driver) judge(err error) error {
+func (d *driver) judge(err error) error {
 	var refused *MessageError
 	var bound *BoundError
 	switch {
@@ -87,7 +109,7 @@ func (d driver) judge(err error) error {
 }
 
 // send sends the messages to others and returns those to the party itself.
-func (d driver) send(out []Message) (own []Message, err error) {
+func (d *driver) send(out []Message) (own []Message, err error) {
 	for _, msg := range out {
 		if msg.To == msg.From {
 			own = append(own, msg)
@@ -102,9 +124,14 @@ func (d driver) send(out []Message) (own []Message, err error) {
 }
 
 // receive waits for one message and returns what it causes.
-func (d driver) receive() ([]Message, error) {
+func (d *driver) receive() ([]Message, error) {
 	if err := d.ctx.Err(); err != nil {
 		return nil, fmt.Errorf("protocols: %w", err)
+	}
+	if n := len(d.again); n > 0 {
+		msg := d.again[n-1]
+		d.again = d.again[:n-1]
+		return d.step(msg)
 	}
 	msg, err := d.net.Receive(d.ctx)
 	switch {
@@ -117,5 +144,5 @@ func (d driver) receive() ([]Message, error) {
 		return nil, fmt.Errorf("protocols: receiving: %w", err)
 	}
 	d.log.DebugContext(d.ctx, "received", "peer", msg.From, "leg", msg.Leg.String(), "bytes", len(msg.Body))
-	return d.m.Step(msg)
+	return d.step(msg)
 }

@@ -141,6 +141,33 @@ func TestDriveLogsAndGoesOn(t *testing.T) {
 	require.Contains(t, log.String(), "nothing arrived, sending again")
 }
 
+// After a restart of an inner party everything comes at once, in any order: shares
+// and the result before the input. Nobody sends them a second time.
+func TestDriveKeepsWhatOvertakesTheInput(t *testing.T) {
+	s := newStudy(t, 7, 2)
+	honest := s.honest()
+	mine := to(1, honest)
+	net := &script{}
+	for i := range mine {
+		net.receive = append(net.receive, mine[len(mine)-1-i])
+	}
+	require.Equal(t, protocols.LegInput, mine[0].Leg)
+	require.NoError(t, protocols.Drive(t.Context(), nil, s.machine(1), net))
+	require.ElementsMatch(t, from(1, honest), unique(net.sent))
+}
+
+// unique drops repeated messages.
+func unique(all []protocols.Message) (out []protocols.Message) {
+	seen := map[string]bool{}
+	for _, m := range all {
+		if key := fmt.Sprint(m.To, m.Leg, m.Sum); !seen[key] {
+			seen[key] = true
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 func TestDriveStops(t *testing.T) {
 	boom := errors.New("boom")
 	s := newStudy(t, 7, 2)

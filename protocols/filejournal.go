@@ -1,10 +1,12 @@
 package protocols
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -167,27 +169,49 @@ func (j *FileJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error)
 	return share, nil
 }
 
-// Forget drops the share of l and leaves a tombstone: the point stays bound, and
-// Share refuses l with a *[ForgottenError] for ever. It may only be called when
-// the round is closed and the step is checkpointed past it, for no peer can get
-// the share again. Forgetting a share twice, or one never made, is no error;
-// forgetting it under another digest is a *[BoundError].
-func (j *FileJournal) Forget(l Label) error {
-	point := l.Point.Hash()
-	defer j.points.lock(point)()
-	e, err := j.bind(l, point)
-	if err == nil && e.digest != l.Digest {
-		return permit(l, e.digest, e.state)
+// Forget drops the shares of labels and leaves tombstones: the points stay bound, and
+// Share refuses the labels with a *[ForgottenError] for ever. It may only be called
+// when the rounds are closed and the step is checkpointed past them, for no peer can
+// get the shares again. All are forgotten with one fsync, or none. Forgetting a share
+// twice, or one never made, is no error; forgetting it under another digest is a
+// *[BoundError].
+func (j *FileJournal) Forget(labels ...Label) error {
+	points := map[[32]byte]Label{}
+	for _, l := range labels {
+		points[l.Point.Hash()] = l
 	}
-	if err == nil {
-		err = j.update(func(tx *bolt.Tx) error {
-			if err := dropPieces(tx, point); err != nil {
+	sorted := slices.SortedFunc(maps.Keys(points), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	for _, point := range sorted { // in one order everywhere
+		defer j.points.lock(point)()
+	}
+	err := j.update(func(tx *bolt.Tx) error {
+		for _, point := range sorted {
+			if err := forget(tx, point, points[point]); err != nil {
 				return err
 			}
-			return putEntry(tx, point, entry{name: l.String(), digest: l.Digest, state: stateForgotten})
-		})
+		}
+		return nil
+	})
+	switch {
+	case err == nil, errors.As(err, new(*BoundError)), errors.As(err, new(*CorruptError)):
+		return err
 	}
-	return wrapJournal(l, err)
+	return fmt.Errorf("journal: forgetting %d shares: %w", len(labels), err)
+}
+
+func forget(tx *bolt.Tx, point [32]byte, l Label) error {
+	e := entry{name: l.String(), digest: l.Digest}
+	if b := tx.Bucket(bucketPoints).Get(point[:]); b != nil {
+		var err error
+		if e, err = decodeEntry(point, b); err != nil {
+			return err
+		}
+	}
+	if e.digest != l.Digest {
+		return permit(l, e.digest, e.state)
+	}
+	e.state = stateForgotten // size and checksum stay, for audits
+	return errors.Join(dropPieces(tx, point), putEntry(tx, point, e))
 }
 
 // bind returns the entry of point, a new one bound to l.Digest if it has none.
@@ -212,7 +236,7 @@ func (j *FileJournal) bind(l Label, point [32]byte) (e entry, err error) {
 // record writes the pieces of share, and with the last ones the entry that makes
 // them count. Pieces of a write that a crash cut short are dropped first.
 func (j *FileJournal) record(l Label, point [32]byte, share []byte) error {
-	e := entry{name: l.String(), digest: l.Digest, state: stateRecorded, size: uint64(len(share)), sum: shareSum(l, share)}
+	e := entry{name: l.String(), digest: l.Digest, state: stateRecorded, size: uint64(len(share)), sum: shareSum(l.Hash(), share)}
 	pieces := slices.Collect(slices.Chunk(share, pieceSize))
 	for first := 0; ; first += piecesPerTx {
 		end := min(first+piecesPerTx, len(pieces))
@@ -252,7 +276,7 @@ func (j *FileJournal) load(l Label, point [32]byte, e entry) (share []byte, err 
 		}
 		return nil
 	})
-	if err == nil && shareSum(l, share) != e.sum {
+	if err == nil && shareSum(l.Hash(), share) != e.sum {
 		err = &CorruptError{l.String(), errors.New("checksum of the share does not match")}
 	}
 	if err != nil {
@@ -321,8 +345,7 @@ func getCount(tx *bolt.Tx) uint64 {
 
 // shareSum is the checksum of a share; it depends on the label, so that shares
 // cannot be swapped.
-func shareSum(l Label, share []byte) (sum [32]byte) {
-	label := l.Hash()
+func shareSum(label [32]byte, share []byte) (sum [32]byte) {
 	h := sha256.New()
 	writeFields(h, "nereid/journal/share/v1", label[:], share)
 	h.Sum(sum[:0])

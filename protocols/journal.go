@@ -137,9 +137,18 @@ func (j *MemoryJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, erro
 	return share, nil
 }
 
-// Forget drops the share of l for ever and keeps the binding; see
-// [FileJournal.Forget].
-func (j *MemoryJournal) Forget(l Label) error {
+// Forget drops the shares of labels for ever and keeps the bindings; see
+// [FileJournal.Forget]. It stops at the first error.
+func (j *MemoryJournal) Forget(labels ...Label) error {
+	for _, l := range labels {
+		if err := j.forget(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *MemoryJournal) forget(l Label) error {
 	point := l.Point.Hash()
 	defer j.points.lock(point)()
 	if e, ok := j.get(point); ok && e.digest != l.Digest {

@@ -20,7 +20,7 @@ import (
 // forgetful is what both journals can do.
 type forgetful interface {
 	protocols.Journal
-	Forget(protocols.Label) error
+	Forget(...protocols.Label) error
 }
 
 func openJournal(t testing.TB, path string) *protocols.FileJournal {
@@ -120,8 +120,8 @@ func TestJournalForgets(t *testing.T) {
 		_, err := j.Share(testLabel(1, 1), give("first"))
 		require.NoError(t, err)
 		require.NoError(t, j.Forget(testLabel(1, 1)))
-		require.NoError(t, j.Forget(testLabel(1, 1)), "twice")
-		require.NoError(t, j.Forget(testLabel(2, 1)), "never shared")
+		require.NoError(t, j.Forget())
+		require.NoError(t, j.Forget(testLabel(1, 1), testLabel(2, 1), testLabel(1, 1)), "twice, and never shared")
 		for step := range uint64(2) {
 			l := testLabel(step+1, 1)
 			_, err = j.Share(l, never(t))

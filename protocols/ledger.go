@@ -12,23 +12,28 @@ import (
 // refuses beyond the limits of the study's policy. Each party keeps its own, so
 // that no coalition without it exceeds them. It is safe for concurrent use.
 //
-// It lives in memory: a node that restarts spends the labels of its openings
-// again before it takes part in new ones.
+// A ledger of [NewLedger] lives in memory; that of a node comes from [RestoreLedger]
+// and survives the process.
 type Ledger struct {
 	mu       sync.Mutex
 	accounts map[string]*Account  // by querier
-	openings map[[32]byte]opening // by the hash of the label
+	openings map[[32]byte]Opening // by the hash of the label
+	all      []Opening            // in their order
+	record   func([]Opening) error
+}
+
+// An Opening is an entry of a ledger: ciphertexts opened for a querier in the round
+// of a label.
+type Opening struct {
+	Label   [32]byte // its hash
+	Querier string
+	Count   int // of whatever the ledger counts
 }
 
 // An Account says how much of its limit a querier has used, in opened ciphertexts.
 type Account struct {
 	Querier      string
 	Spent, Limit int
-}
-
-type opening struct {
-	querier string
-	count   int // ciphertexts
 }
 
 // A BudgetError reports an opening that the policy does not allow.
@@ -48,11 +53,33 @@ func (e *BudgetError) Error() string {
 // NewLedger returns a ledger in which nothing is spent. The limits are numbers of
 // ciphertexts by querier; a limit below 1 allows none.
 func NewLedger(limits map[string]int) *Ledger {
-	l := &Ledger{accounts: map[string]*Account{}, openings: map[[32]byte]opening{}}
+	l := &Ledger{accounts: map[string]*Account{}, openings: map[[32]byte]Opening{}}
 	for querier, limit := range limits {
 		l.accounts[querier] = &Account{Querier: querier, Limit: max(limit, 0)}
 	}
 	return l
+}
+
+// RestoreLedger returns the ledger of a party that restarts: past is what record
+// was last called with, none at first. record makes all openings durable, the new
+// one last, before Spend allows it; when it fails nothing is counted. It is not
+// called concurrently and keeps nothing of its argument.
+//
+// It returns an error if past has openings of a querier without a limit, or more
+// than the limits allow: then the policy is not the one under which they were made.
+func RestoreLedger(limits map[string]int, past []Opening, record func([]Opening) error) (*Ledger, error) {
+	l := NewLedger(limits)
+	for _, o := range past {
+		if _, twice := l.openings[o.Label]; twice || o.Count < 1 {
+			return nil, fmt.Errorf("protocols: restoring the ledger: opening %x of %d for %q: %w", o.Label[:4], o.Count, o.Querier, ErrConflict)
+		}
+		if err := l.allow(o.Querier, o.Count); err != nil {
+			return nil, fmt.Errorf("protocols: restoring the ledger: %w", err)
+		}
+		l.add(o)
+	}
+	l.record = record
+	return l, nil
 }
 
 // Spend counts an opening of so many ciphertexts for querier in the round of label,
@@ -68,13 +95,34 @@ func (l *Ledger) Spend(label Label, querier string, count int) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key, asked := label.Hash(), opening{querier, count}
-	if old, ok := l.openings[key]; ok {
+	asked := Opening{label.Hash(), querier, count}
+	if old, ok := l.openings[asked.Label]; ok {
 		if old != asked {
-			return fmt.Errorf("protocols: opening %d ciphertexts for %q in %v: %w (%d ciphertexts for %q)", count, querier, label, ErrConflict, old.count, old.querier)
+			return fmt.Errorf("protocols: opening %d ciphertexts for %q in %v: %w (%d ciphertexts for %q)", count, querier, label, ErrConflict, old.Count, old.Querier)
 		}
 		return nil
 	}
+	if err := l.allow(querier, count); err != nil {
+		return err
+	}
+	if l.record != nil {
+		if err := l.record(append(slices.Clip(l.all), asked)); err != nil {
+			return fmt.Errorf("protocols: recording an opening for %q: %w", querier, err)
+		}
+	}
+	l.add(asked)
+	return nil
+}
+
+// Allows returns the error with which Spend would refuse a new opening, nil if it
+// would not. It counts nothing.
+func (l *Ledger) Allows(querier string, count int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.allow(querier, count)
+}
+
+func (l *Ledger) allow(querier string, count int) error {
 	a, ok := l.accounts[querier]
 	if !ok {
 		return &BudgetError{Account: Account{Querier: querier}, Asked: count}
@@ -82,9 +130,13 @@ func (l *Ledger) Spend(label Label, querier string, count int) error {
 	if count > a.Limit-a.Spent {
 		return &BudgetError{Account: *a, Known: true, Asked: count}
 	}
-	a.Spent += count
-	l.openings[key] = asked
 	return nil
+}
+
+func (l *Ledger) add(o Opening) {
+	l.accounts[o.Querier].Spent += o.Count
+	l.openings[o.Label] = o
+	l.all = append(l.all, o)
 }
 
 // Spent returns all accounts in the order of the queriers' names.

@@ -1,7 +1,9 @@
 package protocols_test
 
 import (
+	"errors"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 
@@ -75,4 +77,46 @@ func TestLedgerConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 	require.Equal(t, 50, l.Spent()[0].Spent)
+}
+
+// A party that restarts has spent what it had spent, and an opening that could not
+// be recorded was not made.
+func TestLedgerSurvivesRestarts(t *testing.T) {
+	limits := map[string]int{"lab": 3}
+	var disk []protocols.Opening
+	var fault error
+	record := func(all []protocols.Opening) error {
+		if fault == nil {
+			disk = slices.Clone(all)
+		}
+		return fault
+	}
+	label := func(step uint64) protocols.Label {
+		return protocols.Label{Point: protocols.Point{Protocol: "switch", Step: step}}
+	}
+	l, err := protocols.RestoreLedger(limits, nil, record)
+	require.NoError(t, err)
+	require.NoError(t, l.Spend(label(0), "lab", 2))
+	require.NoError(t, l.Spend(label(0), "lab", 2))
+
+	l, err = protocols.RestoreLedger(limits, disk, record)
+	require.NoError(t, err)
+	require.Equal(t, []protocols.Account{{Querier: "lab", Spent: 2, Limit: 3}}, l.Spent())
+	require.NoError(t, l.Spend(label(0), "lab", 2), "the same opening is free")
+	var budget *protocols.BudgetError
+	require.ErrorAs(t, l.Spend(label(1), "lab", 2), &budget)
+	require.ErrorAs(t, l.Allows("lab", 2), &budget)
+	require.ErrorAs(t, l.Allows("stranger", 1), &budget)
+
+	fault = errors.New("disk full")
+	require.ErrorIs(t, l.Spend(label(1), "lab", 1), fault)
+	fault = nil
+	require.NoError(t, l.Allows("lab", 1), "what was not recorded is not spent")
+	require.NoError(t, l.Spend(label(2), "lab", 1))
+	require.Len(t, disk, 2)
+
+	_, err = protocols.RestoreLedger(map[string]int{"lab": 2}, disk, record)
+	require.ErrorAs(t, err, &budget, "another policy")
+	_, err = protocols.RestoreLedger(limits, append(disk, disk[0]), record)
+	require.ErrorIs(t, err, protocols.ErrConflict)
 }

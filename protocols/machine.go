@@ -30,6 +30,10 @@ var (
 	// here: another round, another input, a peer or leg that has nothing to say.
 	ErrUnexpected = errors.New("unexpected")
 
+	// ErrEarly is wrapped, with ErrUnexpected, by errors about a share or result
+	// that came before the round's input.
+	ErrEarly = fmt.Errorf("%w: before the input", ErrUnexpected)
+
 	// ErrConflict is wrapped by errors about a second message or opening that
 	// contradicts the first of its kind.
 	ErrConflict = errors.New("conflicts with an earlier one")

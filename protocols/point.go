@@ -115,8 +115,11 @@ type Label struct {
 
 // Hash returns the SHA3-256 of the point's hash and the digest.
 func (l Label) Hash() [32]byte {
-	p := l.Point.Hash()
-	return hashFields("nereid/label/v1", p[:], l.Digest[:])
+	return labelHash(l.Point.Hash(), l.Digest)
+}
+
+func labelHash(point, digest [32]byte) [32]byte {
+	return hashFields("nereid/label/v1", point[:], digest[:])
 }
 
 // Private returns the secret randomness of one party for l: masks and noise of

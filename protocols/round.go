@@ -68,8 +68,8 @@ func digest(context []byte, input [32]byte, hasInput bool) [32]byte {
 //
 // A party makes its share when it knows the digest of context and input, and it
 // sends the bytes that its [Journal] returns. A share or result that arrives
-// before the input is refused: from a peer that follows the protocol this only
-// happens after a restart, and the peer sends it again.
+// before the input is refused with [ErrEarly]: from a peer that follows the protocol
+// this only happens after a restart, and [Drive] brings it again.
 //
 // Loss heals when every party's Start is called again. A repeated message has no
 // effect but an answer for a peer that seems to have lost something: an input is
@@ -187,15 +187,11 @@ func (r *Round[S]) Step(msg Message) ([]Message, error) {
 	}
 }
 
-// Done implements [Machine].
+// Done implements [Machine]. A party is done when it has sent all that it ever
+// sends in the round: after a restart the result may come before the children's
+// shares, and a parent that restarts too still needs their sum.
 func (r *Round[S]) Done() bool {
-	if r.fatal != nil {
-		return false
-	}
-	if r.cfg.Result && !r.isRoot {
-		return r.result != nil
-	}
-	return r.up
+	return r.fatal == nil && r.up && (!r.cfg.Result || r.isRoot || r.result != nil)
 }
 
 // Waiting returns the peers from which the round needs a message, none when it

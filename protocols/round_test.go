@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -357,6 +358,31 @@ func TestRoundAnswers(t *testing.T) {
 	require.Equal(t, []string{"share to 0"}, step(input))
 	require.Empty(t, step(result))
 	require.True(t, bytes.Equal(s.want(), s.results[1]))
+}
+
+// A party that restarts and hears the result first is not done before its parent,
+// which may have restarted too, has the sum of its subtree.
+func TestRoundIsNotDoneBeforeItsSum(t *testing.T) {
+	s := newStudy(t, 7, 2)
+	mine := to(1, s.honest()) // input, two shares, result
+	m := s.machine(1)
+	_, err := m.Start()
+	require.NoError(t, err)
+	var out []protocols.Message
+	step := func(msg protocols.Message) {
+		more, err := m.Step(msg)
+		require.NoError(t, err)
+		out = append(out, more...)
+	}
+	step(mine[0])
+	step(mine[3])
+	require.False(t, m.Done())
+	require.Equal(t, []protocols.PartyID{3, 4}, m.Waiting())
+	step(mine[1])
+	require.False(t, m.Done())
+	step(mine[2])
+	require.True(t, m.Done())
+	require.True(t, slices.ContainsFunc(out, func(m protocols.Message) bool { return m.Leg == protocols.LegShare && m.To == 0 }))
 }
 
 // Errors and panics of the party's own functions end the round with an error

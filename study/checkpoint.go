@@ -74,7 +74,6 @@ type checkpoint struct {
 type resumable struct {
 	saved    *checkpoint // nil for none
 	written  bool        // the file is this run's own
-	beacon   digest
 	dataHash digest
 	seeds    []protocols.Seed // of the parties that have one, and of the querier
 }
@@ -169,8 +168,6 @@ func (c *checkpoint) encode(w io.Writer, set params.Set) error {
 	return err
 }
 
-var errDamaged = errors.New("damaged")
-
 // decodeCheckpoint reads what encode wrote, but for the state.
 func decodeCheckpoint(b []byte) (*checkpoint, error) {
 	body, ok := bytes.CutPrefix(b, []byte(checkpointHeader))
@@ -179,10 +176,10 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 	}
 	n := len(b) - sha256.Size
 	if len(body) < sha256.Size {
-		return nil, fmt.Errorf("%w: it is cut short", errDamaged)
+		return nil, fmt.Errorf("%w: it is cut short", ErrDamaged)
 	}
 	if sum := sha256.Sum256(b[:n]); !bytes.Equal(sum[:], b[n:]) {
-		return nil, fmt.Errorf("%w: it is cut short or was changed", errDamaged)
+		return nil, fmt.Errorf("%w: it is cut short or was changed", ErrDamaged)
 	}
 	meta, body, err := cutField(body[:len(body)-sha256.Size])
 	if err != nil {
@@ -190,7 +187,7 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 	}
 	c := &checkpoint{}
 	if err := json.Unmarshal(meta, &c.checkpointMeta); err != nil {
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	secret, rest, err := cutField(body)
 	if err != nil {
@@ -205,11 +202,11 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 
 func cutField(b []byte) (field, rest []byte, err error) {
 	if len(b) < 8 {
-		return nil, nil, fmt.Errorf("%w: a field is missing", errDamaged)
+		return nil, nil, fmt.Errorf("%w: a field is missing", ErrDamaged)
 	}
 	n := binary.BigEndian.Uint64(b)
 	if b = b[8:]; n > uint64(len(b)) {
-		return nil, nil, fmt.Errorf("%w: a field of %d bytes, %d are left", errDamaged, n, len(b))
+		return nil, nil, fmt.Errorf("%w: a field of %d bytes, %d are left", ErrDamaged, n, len(b))
 	}
 	return b[:n], b[n:], nil
 }
@@ -220,7 +217,7 @@ func (s *NetworkSimulation) readTensors(c *checkpoint, levels [][]int) ([][]mhe.
 	for i, cts := range levels {
 		for _, level := range cts {
 			if level < 0 || level > s.set.MaxLevel() {
-				return nil, fmt.Errorf("%w: a ciphertext of level %d, at most %d is possible", errDamaged, level, s.set.MaxLevel())
+				return nil, fmt.Errorf("%w: a ciphertext of level %d, at most %d is possible", ErrDamaged, level, s.set.MaxLevel())
 			}
 			scale, rest, err := cutField(c.rest)
 			if err != nil {
@@ -232,11 +229,11 @@ func (s *NetworkSimulation) readTensors(c *checkpoint, levels [][]int) ([][]mhe.
 			}
 			f := new(big.Float)
 			if err := f.GobDecode(scale); err != nil || f.Sign() <= 0 || f.IsInf() {
-				return nil, fmt.Errorf("%w: the scale of a ciphertext", errDamaged)
+				return nil, fmt.Errorf("%w: the scale of a ciphertext", ErrDamaged)
 			}
 			share, err := mhe.CipherShape(s.set, level).Decode(encoded)
 			if err != nil {
-				return nil, fmt.Errorf("%w: %w", errDamaged, err)
+				return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 			}
 			out[i] = append(out[i], mhe.NewEncrypted(share[0], share[1], f))
 			c.rest = rest
@@ -350,7 +347,7 @@ func (s *NetworkSimulation) restore() error {
 func (s *NetworkSimulation) readState(c *checkpoint) (err error) {
 	n := s.net.Net
 	if digest(s.study) != c.Study || len(c.seeds) != n.Parties+1 || c.Step < 0 || c.Step > n.Steps || len(c.Diffs) != c.Step || len(c.Laps) != c.Step || len(c.Sent) != n.Parties {
-		return fmt.Errorf("%w: it contradicts itself", errDamaged)
+		return fmt.Errorf("%w: it contradicts itself", ErrDamaged)
 	}
 	if c.state.W, err = s.readTensors(c, c.Weights); err != nil {
 		return err
@@ -359,7 +356,7 @@ func (s *NetworkSimulation) readState(c *checkpoint) (err error) {
 		return err
 	}
 	if len(c.rest) > 0 || c.Step > 0 && !c.fits(s.net) {
-		return fmt.Errorf("%w: it has other ciphertexts than the plan", errDamaged)
+		return fmt.Errorf("%w: it has other ciphertexts than the plan", ErrDamaged)
 	}
 	return nil
 }
@@ -403,7 +400,7 @@ func (s *NetworkSimulation) save(steps int, st nn.State, elapsed, cpu time.Durat
 		return nil
 	}
 	c := checkpoint{state: st, checkpointMeta: checkpointMeta{
-		Plan: s.net.Hash(), Data: s.dataHash, Settings: s.config.settingsHash(), Beacon: s.beacon, Study: digest(s.study),
+		Plan: s.net.Hash(), Data: s.dataHash, Settings: s.config.settingsHash(), Beacon: digest(s.beacon), Study: digest(s.study),
 		Step: steps, Chain: s.parties[0].chain, Diffs: s.diffs, Laps: s.laps, Elapsed: elapsed, CPU: cpu,
 		Weights: tensorLevels(st.W), Momentum: tensorLevels(st.V),
 	}}

@@ -87,7 +87,7 @@ func TestProductKeysAreBoundToTheFirstRound(t *testing.T) {
 	require.NoError(t, err)
 	sums, err := p.made.add(start, first, s.common(s.keyPoint(first)), b, func() (mhe.Share, error) { return sum, nil })
 	require.NoError(t, err)
-	p.hub, p.log = newHub(3, s.maxMessage()), slog.New(slog.DiscardHandler)
-	_, err = p.generateKeyPart(context.Background(), second, sums)
+	p.transport, p.log = newHub(3, s.maxMessage()).seat(p.id), slog.New(slog.DiscardHandler)
+	_, _, err = p.generateKeyPart(context.Background(), second, sums)
 	require.ErrorIs(t, err, protocols.ErrBound)
 }

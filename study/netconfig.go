@@ -2,7 +2,6 @@ package study
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -67,9 +66,8 @@ func (c NetworkConfig) withDefaults() NetworkConfig {
 	return c
 }
 
-func (c NetworkConfig) check() error {
-	var v violations
-	c.Common.check(&v)
+func (c NetworkConfig) check(v *violations) {
+	c.Common.check(v)
 	v.must(c.Outputs >= 1, "%d outputs: want 1 for two classes or a regression, or one for each class", c.Outputs)
 	v.must(!c.Regression || c.Outputs == 1, "a regression with %d outputs: want 1", c.Outputs)
 	v.must(c.Steps >= 1 || c.Epochs > 0, "%d steps: want at least 1", c.Steps)
@@ -83,7 +81,6 @@ func (c NetworkConfig) check() error {
 	v.must(c.LogN >= 8 && c.LogN <= 16, "a toy ring of 2^%d slots: want 2^8 to 2^16", c.LogN)
 	v.must(!math.IsNaN(c.MaxOutputNoise) && c.MaxOutputNoise >= 0, "outputs opened with a noise of up to %g: want a positive number", c.MaxOutputNoise)
 	v.must(c.Predict >= 0, "%d rows to predict", c.Predict)
-	return errors.Join(v...)
 }
 
 // PlanRequest returns what is planned for tables of so many features: with the steps
@@ -102,15 +99,12 @@ func (c NetworkConfig) PlanRequest(features int) nn.PlanRequest {
 	}
 }
 
-// network describes the model for tables of the parties.
-func (c NetworkConfig) network(tables []dataset.Table) (nn.Network, error) {
-	n := c.PlanRequest(tables[0].Dim()).Net
-	least, greatest := tables[0].Rows(), 0
-	for _, t := range tables {
-		least, greatest = min(least, t.Rows()), max(greatest, t.Rows())
-	}
+// network describes the model for the tables that the parties declare.
+func (c NetworkConfig) network(d Declared) (nn.Network, error) {
+	n := c.PlanRequest(d.Features).Net
+	smallest := d.least()
+	least, greatest := d.Rows[smallest], slices.Max(d.Rows)
 	if c.Batch > least {
-		smallest := slices.IndexFunc(tables, func(t dataset.Table) bool { return t.Rows() == least })
 		return n, fmt.Errorf("%w: a batch of %d rows, party %d has %d: lower the batch to %d", ErrConfig, c.Batch, smallest, least, least)
 	}
 	if n.Batch == 0 {
@@ -150,22 +144,11 @@ func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan,
 	return search.Best().Plan, nil
 }
 
-// scaler returns the preprocessing that moments of all rows give.
-func (c NetworkConfig) scaler(m dataset.Moments) (dataset.Scaler, error) {
-	switch {
-	case c.Unit > 0:
-		return m.Centre(c.Unit, c.Clip)
-	case c.Floor > 0:
-		return m.Softened(c.Floor, c.Clip)
-	}
-	return m.Scaler(c.Clip)
-}
-
 // targets returns the targets of a table by row and output.
-func (c NetworkConfig) targets(n nn.Network, t dataset.Table) ([][]float64, error) {
+func targets(n nn.Network, regression bool, t dataset.Table) ([][]float64, error) {
 	out := make([][]float64, t.Rows())
 	for i, y := range t.Y {
-		if c.Regression {
+		if regression {
 			out[i] = []float64{y}
 			continue
 		}

@@ -20,17 +20,27 @@ const phaseRefresh = "refresh" // of tensors of the parties' own
 // A netParty is a party's side of training a network. Unlike [party] it takes part
 // in several rounds at once: in one of its own and in one of every other party,
 // each on a tree with the owner at its root.
-type netParty struct {
-	*party
-	net       *nn.NetworkPlan
-	refreshes *refreshCache
-	public    *publicRefreshes
-}
+type netParty struct{ *party }
 
 var (
 	_ nn.LocalRefresher = &netParty{}
 	_ nn.Updater        = &netParty{}
 )
+
+// train is one step of training on the party's rows.
+func (p *netParty) train(ctx context.Context, step int, st nn.State, data nn.NetworkData) (nn.State, error) {
+	var b []nn.NetworkBatch
+	err := p.compute(phaseMap, func() (err error) {
+		x, y := data.Batch(step)
+		b, err = p.net.NetworkBatch(x, y)
+		return err
+	})
+	if err != nil {
+		return nn.State{}, err
+	}
+	t := nn.NetworkTrainer{Plan: p.net, Eval: timed{p.ev, p.party}, Refresh: p, Update: p}
+	return t.Step(ctx, step, st, b)
+}
 
 // A refreshCache holds prepared refreshes: of the points, and of the parts of the
 // last steps. They are read-only, so that the parties of a process share them.
@@ -87,7 +97,7 @@ func together(ctx context.Context, n int, f func(ctx context.Context, i int) err
 // once. Down the owner's tree go the second polynomials, up the shares; what comes
 // out stays with the owner.
 func (p *netParty) RefreshLocal(ctx context.Context, step, pass, point int, t mhe.Tensor) (out mhe.Tensor, err error) {
-	r, err := p.refreshes.point(point)
+	r, err := p.points.point(point)
 	if err != nil {
 		return out, err
 	}
@@ -179,7 +189,7 @@ func (p *netParty) Update(ctx context.Context, step int, g [][]mhe.Tensor, combi
 		if err != nil {
 			return err
 		}
-		r, err := p.refreshes.part(i, step)
+		r, err := p.points.part(i, step)
 		if err != nil {
 			return err
 		}

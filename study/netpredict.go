@@ -258,6 +258,7 @@ func (p *netParty) answer(ctx context.Context, predictor *nn.Predictor, ask []by
 			}
 			return o.SwitchShare(p.sk, c1, q.key, p.private(l))
 		},
+		result: true, accept: answered,
 		finish: func(sum mhe.Share) (_ []byte, err error) {
 			out, err := o.Switch([]mhe.Tensor{z}, sum)
 			if err == nil {

@@ -2,12 +2,12 @@ package study
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"time"
 
-	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/dataset"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
@@ -55,7 +55,6 @@ func RunNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Tabl
 type NetworkSimulation struct {
 	*terms
 	config   NetworkConfig
-	net      *nn.NetworkPlan
 	parties  []*netParty
 	tables   []dataset.Table // rows of each party, as they are in its file
 	testing  dataset.Table
@@ -83,10 +82,13 @@ type NetworkSimulation struct {
 // PrepareNetwork divides the data and plans. It makes no keys.
 func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.Table) (*NetworkSimulation, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.check(); err != nil {
+	var v violations
+	cfg.check(&v)
+	cfg.checkSplit(&v)
+	err := errors.Join(v...)
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if test.Rows() == 0 {
 		if train, test, err = dataset.Split(train, cfg.TestFraction, cfg.Seed); err != nil {
 			return nil, err
@@ -99,7 +101,7 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	if err != nil {
 		return nil, err
 	}
-	net, err := cfg.network(tables)
+	net, err := cfg.network(declare(tables))
 	if err != nil {
 		return nil, err
 	}
@@ -111,19 +113,15 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	if err != nil {
 		return nil, err
 	}
-	policy := policy{querier: querierName}
-	if rows := min(cfg.Predict, test.Rows()); rows > 0 {
-		policy.rows, policy.ciphertexts = rows, plan.Query.Openings(rows)
-	}
-	t, err := newTerms(cfg.Common, plan.Set, plan.Keys, plan.Hash(), policy, beacon)
+	t, err := cfg.terms(plan, declare(tables), Policy{Querier: querierName, Rows: min(cfg.Predict, test.Rows())}, beacon)
 	if err != nil {
 		return nil, err
 	}
-	s := &NetworkSimulation{terms: t, config: cfg, net: plan, tables: tables, testing: test, progress: func(Progress) {}, resumable: resumable{saved: saved, beacon: beacon}}
-	if err := s.checkPrecision(); err != nil {
+	s := &NetworkSimulation{terms: t, config: cfg, tables: tables, testing: test, progress: func(Progress) {}, resumable: resumable{saved: saved}}
+	if err := s.checkNetPrecision(cfg.MaxOutputNoise); err != nil {
 		return nil, err
 	}
-	scaler, err := cfg.scaler(train.Moments())
+	scaler, err := s.prep.scaler(train.Moments())
 	if err != nil {
 		return nil, err
 	}
@@ -146,17 +144,17 @@ func sameColumns(train, test dataset.Table) error {
 	return nil
 }
 
-// checkPrecision refuses a study whose predictions would drown in flooding.
-func (s *NetworkSimulation) checkPrecision() error {
-	if s.policy.ciphertexts == 0 {
+// checkNetPrecision refuses a study whose predictions would drown in flooding.
+func (t *terms) checkNetPrecision(limit float64) error {
+	if t.policy.ciphertexts == 0 {
 		return nil
 	}
-	noise, err := s.netOutputNoise(s.net)
+	noise, err := t.netOutputNoise(t.net)
 	if err != nil {
 		return err
 	}
-	if limit := s.config.MaxOutputNoise; !(noise <= limit) {
-		return fmt.Errorf("%w: flooding of %d bits for %d ciphertexts of predictions leaves outputs with a noise of %.2g, more than %.2g: predict fewer rows, train fewer steps, or declare that so much noise will do", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, limit)
+	if !(noise <= limit) {
+		return fmt.Errorf("%w: flooding of %d bits for %d ciphertexts of predictions leaves outputs with a noise of %.2g, more than %.2g: predict fewer rows, train fewer steps, or declare that so much noise will do", ErrConfig, t.cfg.Flooding, t.policy.ciphertexts, noise, limit)
 	}
 	return nil
 }
@@ -168,20 +166,13 @@ func (s *NetworkSimulation) Plan() *nn.NetworkPlan { return s.net }
 func (s *NetworkSimulation) scale(scaler dataset.Scaler) error {
 	s.scaler, s.local = scaler, nil
 	for i, t := range s.tables {
-		if err := scaler.Check(t); err != nil {
-			return err
-		}
-		y, err := s.config.targets(s.net.Net, t)
-		if err != nil {
-			return fmt.Errorf("party %d: %w", i, err)
-		}
-		sampler, err := nn.NewSampler(t.Rows(), s.net.Net.Batch, s.cfg.Seed, i)
+		d, err := s.networkData(scaler, t, i)
 		if err != nil {
 			return err
 		}
-		s.local = append(s.local, nn.NetworkData{X: scaler.Apply(t).X, Y: y, Sampler: sampler})
+		s.local = append(s.local, d)
 	}
-	if _, err := s.config.targets(s.net.Net, s.testing); err != nil {
+	if _, err := targets(s.net.Net, s.regression, s.testing); err != nil {
 		return fmt.Errorf("test rows: %w", err)
 	}
 	s.query = scaler.Apply(s.testing).X
@@ -209,25 +200,18 @@ func (s *NetworkSimulation) runTwin(ctx context.Context) error {
 
 // makeParties gives every party its secrets and its place.
 func (s *NetworkSimulation) makeParties(log *slog.Logger) error {
-	enc := mhe.NewEncoder(s.set)
-	refreshes := newRefreshCache(enc, s.net)
-	public := &publicRefreshes{made: map[string]func() (*bootstrap.Refresh, error){}}
+	tools, err := newTools(s.terms, s.cfg.Cores)
+	if err != nil {
+		return err
+	}
 	hub := newHub(s.cfg.Parties, s.maxMessage())
-	cores, made := make(chan struct{}, s.cfg.Cores), newKeyCache()
 	for _, id := range s.tree.Members() {
-		p := &party{
-			terms: s.terms, id: id, seed: s.seedOf(int(id)), journal: protocols.NewMemoryJournal(),
-			log: log.With("party", id), enc: enc, hub: hub, cores: cores, made: made,
-			ledger: protocols.NewLedger(map[string]int{s.policy.querier: s.policy.ciphertexts}),
-			rows:   protocols.NewLedger(map[string]int{s.policy.querier: s.policy.rows}),
-			spent:  map[string]time.Duration{}, sent: map[string]int64{},
-		}
-		secret := protocols.Label{Point: s.point("secret", 0, "")}.Private(p.seed)
-		var err error
-		if p.sk, err = mhe.NewSecretKey(s.set, secret); err != nil {
+		p, err := newParty(s.terms, tools, id, s.seedOf(int(id)))
+		if err != nil {
 			return err
 		}
-		s.parties = append(s.parties, &netParty{p, s.net, refreshes, public})
+		p.transport, p.watch, p.log = hub.seat(id), strictly, log.With("party", id)
+		s.parties = append(s.parties, &netParty{p})
 	}
 	return nil
 }
@@ -262,7 +246,7 @@ func (s *NetworkSimulation) setUp(ctx context.Context) error {
 		what, values = "number of rows, and means and squares of the features over all parties", 2*s.tables[0].Dim()+1
 	}
 	s.openings = append(s.openings, Opened{what, "all parties", values, s.cfg.Flooding})
-	scaler, err := s.config.scaler(moments[0])
+	scaler, err := s.prep.scaler(moments[0])
 	if err != nil {
 		return err
 	}
@@ -335,17 +319,7 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 // step is one step of one party.
 func (s *NetworkSimulation) step(ctx context.Context, p *netParty, k int, st *nn.State) (netLap, error) {
 	before := p.snapshot()
-	var b []nn.NetworkBatch
-	err := p.compute(phaseMap, func() (err error) {
-		x, y := s.local[p.id].Batch(k)
-		b, err = s.net.NetworkBatch(x, y)
-		return err
-	})
-	if err != nil {
-		return netLap{}, err
-	}
-	t := nn.NetworkTrainer{Plan: s.net, Eval: timed{p.ev, p.party}, Refresh: p, Update: p}
-	next, err := t.Step(ctx, k, *st, b)
+	next, err := p.train(ctx, k, *st, s.local[p.id])
 	if err != nil {
 		return netLap{}, err
 	}
@@ -401,14 +375,9 @@ func maxModelDiff(a, b []nn.Affine) float64 {
 // forget drops the shares of rounds that every party has closed, two steps ago at
 // the latest. Their bindings stay.
 func (p *netParty) forget() {
-	p.mu.Lock()
-	used := p.used
-	p.used = nil
-	p.mu.Unlock()
+	used := p.takeUsed()
 	if j, ok := p.journal.(*protocols.MemoryJournal); ok {
-		for _, l := range used {
-			_ = j.Forget(l) // cannot fail: the label is one that was recorded
-		}
+		_ = j.Forget(used...) // cannot fail: the labels were recorded
 	}
 }
 

@@ -9,6 +9,29 @@ import (
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
+// A Transport carries the messages of one party in all rounds of its studies. It is
+// safe for concurrent use.
+//
+// A peer may restart at any moment and have forgotten every message. Therefore a
+// transport keeps what it was given to send until it is told to forget, and gives a
+// peer that comes back all of it again that belongs to rounds the peer has open. It
+// may deliver messages twice and in any order, and keeps those of rounds that this
+// party has not opened yet until it does.
+type Transport interface {
+	// Line returns the party's network in the round of p, which it opens.
+	Line(p protocols.Point) Line
+
+	// Forget closes rounds that no party needs any more: nothing is sent, kept or
+	// delivered in them. closed is a pure function.
+	Forget(closed func(protocols.Point) bool)
+}
+
+// A Line is one party's network in one round. It is used by one goroutine.
+type Line interface {
+	protocols.Network
+	Sent() int64 // bytes so far
+}
+
 // A hub is the in-memory network of a study: a mailbox for every party, sorted by
 // round, so that a fast peer's next round waits until the party gets there.
 // Messages cross it encoded.
@@ -39,7 +62,23 @@ type mailbox struct {
 	wake   *sync.Cond // something arrived, or a context ended
 }
 
-// A line is one party's network in one round. It implements protocols.Network.
+// A seat is one party's place at a hub, on which nothing is lost and nobody
+// restarts: it keeps no messages.
+type seat struct {
+	hub  *hub
+	self protocols.PartyID
+}
+
+var _ Transport = seat{}
+
+func (h *hub) seat(self protocols.PartyID) Transport { return seat{h, self} }
+
+// Line implements [Transport].
+func (s seat) Line(p protocols.Point) Line { return &line{hub: s.hub, self: s.self, key: p.Hash()} }
+
+// Forget implements [Transport].
+func (seat) Forget(func(protocols.Point) bool) {}
+
 type line struct {
 	hub  *hub
 	self protocols.PartyID
@@ -47,11 +86,8 @@ type line struct {
 	sent int64    // bytes
 }
 
-var _ protocols.Network = &line{}
-
-func (h *hub) line(self protocols.PartyID, p protocols.Point) *line {
-	return &line{hub: h, self: self, key: p.Hash()}
-}
+// Sent implements [Line].
+func (l *line) Sent() int64 { return l.sent }
 
 // Send implements [protocols.Network].
 func (l *line) Send(ctx context.Context, m protocols.Message) error {
@@ -116,6 +152,9 @@ func (b *mailbox) take(ctx context.Context, round [32]byte) (parcel, error) {
 // damages anything a refusal is a defect, and waiting for a better message would
 // never end.
 type strict struct{ protocols.Machine }
+
+// strictly is the watch of a simulated party.
+func strictly(_ string, m *round) protocols.Machine { return strict{m} }
 
 // Step implements [protocols.Machine].
 func (s strict) Step(m protocols.Message) ([]protocols.Message, error) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,11 +38,9 @@ type party struct {
 	rows    *protocols.Ledger // of opened rows
 	log     *slog.Logger
 
-	enc     *mhe.Encoder
-	refresh *bootstrap.Refresh
-	hub     *hub
-	cores   chan struct{} // a token for every core
-	made    *keyCache
+	*tools
+	transport Transport
+	watch     func(phase string, m *round) protocols.Machine // what drives a round sees of it
 
 	keys    *mhe.PublicKeys
 	ev      mhe.Evaluator
@@ -51,11 +50,51 @@ type party struct {
 
 	refreshes int // rounds taken part in
 
-	mu    sync.Mutex               // of what follows: rounds of one party may run at once
-	spent map[string]time.Duration // compute by phase
-	sent  map[string]int64         // bytes by phase
-	used  []protocols.Label        // labels of shares since the last call of forget
+	mu    sync.Mutex                   // of what follows: rounds of one party may run at once
+	spent map[string]time.Duration     // compute by phase
+	sent  map[string]int64             // bytes by phase
+	used  map[[32]byte]protocols.Label // labels in the journal since the last call of takeUsed, by hash
 }
+
+// tools are what the parties of a process share: prepared once, and read-only.
+type tools struct {
+	enc     *mhe.Encoder
+	refresh *bootstrap.Refresh // of a step of a regression
+	points  *refreshCache      // of a network
+	public  *publicRefreshes   // of a network
+	made    *keyCache
+	cores   chan struct{} // a token for every core
+}
+
+func newTools(t *terms, cores int) (*tools, error) {
+	s := &tools{enc: mhe.NewEncoder(t.set), made: newKeyCache(), cores: make(chan struct{}, cores)}
+	if t.net != nil {
+		s.points = newRefreshCache(s.enc, t.net)
+		s.public = &publicRefreshes{made: map[string]func() (*bootstrap.Refresh, error){}}
+		return s, nil
+	}
+	var err error
+	s.refresh, err = t.plan.Refresh(s.enc)
+	return s, err
+}
+
+// newParty returns a party before it has done anything, with journal and ledgers in
+// memory. It has no transport, watch and log yet.
+func newParty(t *terms, s *tools, id protocols.PartyID, seed protocols.Seed) (*party, error) {
+	p := &party{
+		terms: t, tools: s, id: id, seed: seed, querier: t.policy.pin,
+		journal: protocols.NewMemoryJournal(),
+		ledger:  protocols.NewLedger(t.limits(t.policy.ciphertexts)),
+		rows:    protocols.NewLedger(t.limits(t.policy.rows)),
+		spent:   map[string]time.Duration{}, sent: map[string]int64{}, used: map[[32]byte]protocols.Label{},
+	}
+	var err error
+	p.sk, err = mhe.NewSecretKey(t.set, protocols.Label{Point: t.point("secret", 0, "")}.Private(seed))
+	return p, err
+}
+
+// limits returns those of a ledger.
+func (t *terms) limits(n int) map[string]int { return map[string]int{t.policy.querier: n} }
 
 // isRoot reports whether the party is the root of the tree.
 func (p *party) isRoot() bool { return p.id == p.tree.Root() }
@@ -93,14 +132,17 @@ type task struct {
 	maxIn  int                                 // bound of input and result in bytes
 }
 
+// A round is the party's machine in any round.
+type round = protocols.Round[mhe.Share]
+
 // machine returns the party's side of a round.
-func (p *party) machine(t task) (protocols.Machine, error) {
+func (p *party) machine(t task) (*round, error) {
 	tree := p.tree
 	if t.tree != nil {
 		tree = *t.tree
 	}
 	return protocols.NewRound(protocols.Config{
-		Self: p.id, Tree: tree, Point: p.point(t.protocol, t.step, t.place), Journal: p.journal,
+		Self: p.id, Tree: tree, Point: p.point(t.protocol, t.step, t.place), Journal: noted{p},
 		Context:  slices.Concat(p.context, t.context),
 		HasInput: t.hasInput, Input: t.input, Result: t.result,
 	}, p.rules(t))
@@ -112,10 +154,10 @@ func (p *party) run(ctx context.Context, t task) error {
 	if err != nil {
 		return err
 	}
-	net := p.hub.line(p.id, p.point(t.protocol, t.step, t.place))
-	err = protocols.Drive(ctx, p.log, strict{m}, net)
+	line := p.transport.Line(p.point(t.protocol, t.step, t.place))
+	err = protocols.Drive(ctx, p.log, p.watch(t.phase, m), line)
 	p.mu.Lock()
-	p.sent[t.phase] += net.sent
+	p.sent[t.phase] += line.Sent()
 	p.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("party %d, %s: %w", p.id, t.protocol, err)
@@ -123,14 +165,31 @@ func (p *party) run(ctx context.Context, t task) error {
 	return nil
 }
 
+// noted is the party's journal, whose use the party notes.
+type noted struct{ p *party }
+
+// Share implements [protocols.Journal].
+func (n noted) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
+	n.p.mu.Lock()
+	n.p.used[l.Hash()] = l
+	n.p.mu.Unlock()
+	return n.p.journal.Share(l, gen)
+}
+
+// takeUsed returns the labels that were used since it was last called.
+func (p *party) takeUsed() []protocols.Label {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	used := slices.Collect(maps.Values(p.used))
+	clear(p.used)
+	return used
+}
+
 // rules turns a task into the functions of a round, each on a core.
 func (p *party) rules(t task) protocols.Rules[mhe.Share] {
 	on := func(f func() error) error { return p.compute(t.phase, f) }
 	r := protocols.Rules[mhe.Share]{
 		Gen: func(l protocols.Label) (s mhe.Share, err error) {
-			p.mu.Lock()
-			p.used = append(p.used, l)
-			p.mu.Unlock()
 			err = on(func() error { s, err = t.gen(l); return err })
 			return s, err
 		},

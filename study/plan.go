@@ -25,22 +25,20 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := makePlan(cfg, tables, test)
-	if err != nil {
-		return nil, err
+	if cfg.Regression && cfg.MaxTarget == 0 {
+		for _, t := range append(slices.Clone(tables), test) {
+			for _, y := range t.Y {
+				cfg.MaxTarget = math.Max(cfg.MaxTarget, math.Abs(y))
+			}
+		}
 	}
 	var beacon [32]byte
 	_, _ = rand.Read(beacon[:])
-	queries := (test.Rows() + plan.Queries() - 1) / plan.Queries()
-	t, err := newTerms(cfg.Common, plan.Set, plan.Keys, plan.Hash(), policy{querierName, queries, test.Rows()}, beacon)
+	t, err := cfg.Terms(declare(tables), Policy{Querier: querierName, Rows: test.Rows()}, beacon)
 	if err != nil {
 		return nil, err
 	}
-	t.plan = plan
-	s := &simulation{terms: t, glm: cfg, tables: tables, test: test}
-	if err := s.checkPrecision(); err != nil {
-		return nil, err
-	}
+	s := &simulation{terms: t.terms, glm: cfg, tables: tables, test: test}
 	scaler, err := train.Moments().Scaler(cfg.Clip)
 	if err != nil {
 		return nil, err
@@ -48,61 +46,57 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 	if err := s.standardise(scaler); err != nil {
 		return nil, err
 	}
-	s.twin, err = nn.Twin(plan, s.local)
+	s.twin, err = nn.Twin(s.plan, s.local)
 	return s, err
 }
 
 // outputNoise returns the planned standard deviation of an opened output.
-func (s *simulation) outputNoise() (float64, error) {
-	o, err := s.opening(1)
+func (t *terms) outputNoise() (float64, error) {
+	o, err := t.opening(1)
 	if err != nil {
 		return 0, err
 	}
-	return mhe.NewNoise(s.set).Opened(s.plan.OutputErr, o.Sigma, s.plan.OutputScale), nil
+	return mhe.NewNoise(t.set).Opened(t.plan.OutputErr, o.Sigma, t.plan.OutputScale), nil
 }
 
-// checkPrecision refuses a study whose predictions would drown in flooding.
-func (s *simulation) checkPrecision() error {
-	noise, err := s.outputNoise()
+// checkPrecision refuses a study whose predictions would drown in flooding. A limit
+// of 0 is that of [Config.MaxOutputNoise].
+func (t *terms) checkPrecision(limit float64) error {
+	if t.policy.ciphertexts == 0 {
+		return nil
+	}
+	noise, err := t.outputNoise()
 	if err != nil {
 		return err
 	}
-	limit := s.glm.MaxOutputNoise
 	if limit == 0 {
-		limit = nn.DefaultOutputNoise * s.plan.Model.MaxTarget
+		limit = nn.DefaultOutputNoise * t.plan.Model.MaxTarget
 	}
 	if noise > limit {
-		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, s.cfg.Flooding, s.policy.ciphertexts, noise, limit)
+		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, t.cfg.Flooding, t.policy.ciphertexts, noise, limit)
 	}
 	return nil
 }
 
 // makePlan describes the model and compiles it.
-func makePlan(cfg Config, tables []dataset.Table, test dataset.Table) (*nn.Plan, error) {
+func makePlan(cfg Config, d Declared) (*nn.Plan, error) {
 	loss, err := cfg.loss()
 	if err != nil {
 		return nil, err
 	}
 	m := nn.Model{
-		Features: tables[0].Dim() + 1, Loss: loss, SGD: cfg.SGD,
+		Features: d.Features + 1, Loss: loss, SGD: cfg.SGD,
 		MaxFeature: math.Max(cfg.Clip, 1), MaxTarget: 1,
 	}
-	if cfg.Regression && cfg.MaxTarget > 0 {
+	if cfg.Regression {
 		m.MaxTarget = cfg.MaxTarget
-	} else if cfg.Regression {
-		m.MaxTarget = 0
-		for _, t := range append(slices.Clone(tables), test) {
-			for _, y := range t.Y {
-				m.MaxTarget = math.Max(m.MaxTarget, math.Abs(y))
-			}
-		}
 	}
 	fit := func(rows int) (nn.Plan, error) {
 		steps := 1
-		m.Batch = make([]int, len(tables))
-		for i, t := range tables {
-			m.Batch[i] = min(rows, t.Rows())
-			steps = max(steps, (t.Rows()+m.Batch[i]-1)/m.Batch[i])
+		m.Batch = make([]int, len(d.Rows))
+		for i, has := range d.Rows {
+			m.Batch[i] = min(rows, has)
+			steps = max(steps, (has+m.Batch[i]-1)/m.Batch[i])
 		}
 		if m.Steps = cfg.Steps; m.Steps == 0 {
 			m.Steps = cfg.Epochs * steps
@@ -128,15 +122,11 @@ func makePlan(cfg Config, tables []dataset.Table, test dataset.Table) (*nn.Plan,
 func (s *simulation) standardise(scaler dataset.Scaler) error {
 	s.local = nil
 	for i, t := range s.tables {
-		if err := scaler.Check(t); err != nil {
-			return err
-		}
-		t = scaler.Apply(t)
-		sampler, err := nn.NewSampler(t.Rows(), s.plan.Model.Batch[i], s.cfg.Seed, i)
+		d, err := s.regressionData(scaler, t, i)
 		if err != nil {
 			return err
 		}
-		s.local = append(s.local, nn.Data{X: withBias(t.X), Y: t.Y, Sampler: sampler})
+		s.local = append(s.local, d)
 	}
 	s.query = withBias(scaler.Apply(s.test).X)
 	return nil

@@ -36,10 +36,12 @@ type querier struct {
 	key  *mhe.EncryptionKey
 }
 
-// newQuerier makes the key pair of the policy's querier from its seed.
+// newQuerier makes the key pair of the policy's querier from its seed. The key is
+// the same before and after its hash becomes a part of the terms.
 func newQuerier(t *terms, enc *mhe.Encoder, seed protocols.Seed) (*querier, error) {
 	name := t.policy.querier
 	l := protocols.Label{Point: t.point("querier", 0, name)}
+	l.Point.Study = t.draft
 	q := &querier{terms: t, name: name, enc: enc}
 	var err error
 	q.sk, q.key, err = mhe.NewQuerierKey(t.set, l.Private(seed).Open)
@@ -220,7 +222,7 @@ func (p *party) predict(ctx context.Context, w mhe.Tensor, q query, part int) (a
 	t := task{
 		phase: phasePredict, protocol: "switch", step: part, place: p.policy.querier, context: s.context(),
 		shape: o.SwitchShape(), hasInput: true, maxIn: q.size(p.set, o.DecryptShape()),
-		open: s.open, gen: s.share,
+		open: s.open, gen: s.share, result: true, accept: answered,
 		finish: func(sum mhe.Share) (_ []byte, err error) {
 			answers, err = o.Switch(s.outputs, sum)
 			return nil, err
@@ -234,6 +236,10 @@ func (p *party) predict(ctx context.Context, w mhe.Tensor, q query, part int) (a
 	err = p.run(ctx, t)
 	return answers, err // not in one: the run sets answers
 }
+
+// answered takes the result of an opening, which is empty: that it comes at all tells
+// a party that all others have taken part.
+func answered([]byte) error { return nil }
 
 // context returns what the answers and the noise depend on besides the query: the
 // weights, the querier's key, the flooding.

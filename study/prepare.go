@@ -28,7 +28,7 @@ func (p *party) generateKeys(ctx context.Context) error {
 		return err
 	}
 	for _, part := range p.keyPlan.Parts(p.set, maxKeyPart) {
-		if sums, err = p.generateKeyPart(ctx, part, sums); err != nil {
+		if sums, _, err = p.generateKeyPart(ctx, part, sums); err != nil {
 			return err
 		}
 	}
@@ -45,8 +45,9 @@ func (t *terms) keyPoint(part mhe.KeyPart) protocols.Point {
 	return t.point(protocol, 0, part.Name())
 }
 
-// generateKeyPart is one round of key generation, after those of sums.
-func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *keySums) (next *keySums, err error) {
+// generateKeyPart is one round of key generation, after those of sums. encoded is
+// its sum, from which [keyCache.add] makes next again.
+func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *keySums) (next *keySums, encoded []byte, err error) {
 	point := p.keyPoint(part)
 	shape, common := part.Shape(), p.common(point)
 	t := task{phase: phaseSetup, protocol: point.Protocol, place: point.Place, shape: shape, result: true}
@@ -60,8 +61,9 @@ func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *key
 		}
 		return part.Share(p.sk, common, p.private(l), ephemeral.Private(p.seed).Sub("ephemeral"), sums.relin)
 	}
-	add := func(encoded []byte, decode func() (mhe.Share, error)) (err error) {
-		next, err = p.made.add(sums, part, common, encoded, decode)
+	add := func(b []byte, decode func() (mhe.Share, error)) (err error) {
+		next, err = p.made.add(sums, part, common, b, decode)
+		encoded = b
 		return err
 	}
 	t.finish = func(s mhe.Share) ([]byte, error) {
@@ -75,7 +77,7 @@ func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *key
 		return add(b, func() (mhe.Share, error) { return shape.Decode(b) })
 	}
 	err = p.run(ctx, t)
-	return next, err // not in one: the run sets next
+	return next, encoded, err // not in one: the run sets the others
 }
 
 // relinearisation is the place of the first round of the product keys.

@@ -2,6 +2,7 @@ package study
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -30,7 +31,10 @@ type Progress struct {
 // package dataset.
 func Run(ctx context.Context, cfg Config, data dataset.Table, log *slog.Logger, progress func(Progress)) (Report, error) {
 	cfg.Common = cfg.withDefaults()
-	if err := cfg.check(); err != nil {
+	var v violations
+	cfg.check(&v)
+	cfg.checkSplit(&v)
+	if err := errors.Join(v...); err != nil {
 		return Report{}, err
 	}
 	if progress == nil {
@@ -79,25 +83,17 @@ type simulation struct {
 
 // makeParties gives every party its secrets and its place.
 func (s *simulation) makeParties(log *slog.Logger) error {
-	enc := mhe.NewEncoder(s.set)
-	refresh, err := s.plan.Refresh(enc)
+	tools, err := newTools(s.terms, s.cfg.Cores)
 	if err != nil {
 		return err
 	}
 	hub := newHub(s.cfg.Parties, s.maxMessage())
-	cores, made := make(chan struct{}, s.cfg.Cores), newKeyCache()
 	for _, id := range s.tree.Members() {
-		p := &party{
-			terms: s.terms, id: id, seed: protocols.GenerateSeed(), journal: protocols.NewMemoryJournal(),
-			ledger: protocols.NewLedger(map[string]int{s.policy.querier: s.policy.ciphertexts}),
-			rows:   protocols.NewLedger(map[string]int{s.policy.querier: s.policy.rows}), log: log.With("party", id),
-			enc: enc, refresh: refresh, hub: hub, cores: cores, made: made,
-			spent: map[string]time.Duration{}, sent: map[string]int64{},
-		}
-		secret := protocols.Label{Point: s.point("secret", 0, "")}.Private(p.seed)
-		if p.sk, err = mhe.NewSecretKey(s.set, secret); err != nil {
+		p, err := newParty(s.terms, tools, id, protocols.GenerateSeed())
+		if err != nil {
 			return err
 		}
+		p.transport, p.watch, p.log = hub.seat(id), strictly, log.With("party", id)
 		s.parties = append(s.parties, p)
 	}
 	return nil

@@ -8,6 +8,11 @@
 // can check the trained weights against their clear twin. No study of separate
 // parties can do that, and the [Report] says so.
 //
+// A [Node] is one party in a process of its own, which may be killed at any moment:
+// parties agree on [Terms], bring rows, a secret seed, a journal, a [Store] and a
+// [Transport], and end with the same encrypted model. A [Querier] asks the node at
+// the root for predictions.
+//
 // Compute is timed per party, on as many cores at once as [Config.Cores] says, and
 // wall time is modelled from it and from a network of given bandwidth and
 // latency: the slowest party of every phase, and per level of the tree one
@@ -15,8 +20,6 @@
 package study
 
 import (
-	"crypto/sha3"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -25,8 +28,6 @@ import (
 	"github.com/nereid-mhe/nereid/dataset"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
-	"github.com/nereid-mhe/nereid/params"
-	"github.com/nereid-mhe/nereid/protocols"
 )
 
 // ErrConfig is wrapped by every error about a study that cannot be run as it is
@@ -119,17 +120,20 @@ func (c Common) check(v *violations) {
 	v.must(c.Parties >= 2, "%d parties: a study needs at least 2", c.Parties)
 	v.must(c.Parties <= math.MaxUint16, "%d parties: at most %d are possible", c.Parties, math.MaxUint16)
 	v.must(c.Fanout >= 1, "a fan-out of %d: every inner node of the tree needs at least 1 child", c.Fanout)
-	v.must(c.TestFraction > 0 && c.TestFraction < 1, "a test fraction of %g: want more than 0 and less than 1", c.TestFraction)
 	v.must(c.Clip > 0 && finite(c.Clip), "features cut at %g: want a positive number of standard deviations", c.Clip)
 	v.must(c.Flooding >= mhe.MinFlooding && c.Flooding <= 80, "flooding of %d bits: want %d to 80", c.Flooding, mhe.MinFlooding)
 	v.must(c.Link.Mbit > 0 && finite(c.Link.Mbit) && c.Link.Latency >= 0 && finite(c.Link.Latency), "a network of %g Mbit/s and %g ms", c.Link.Mbit, c.Link.Latency)
 	v.must(c.Cores >= 1, "%d cores", c.Cores)
 }
 
+// checkSplit reports what is wrong with the division of the rows of a simulation.
+func (c Common) checkSplit(v *violations) {
+	v.must(c.TestFraction > 0 && c.TestFraction < 1, "a test fraction of %g: want more than 0 and less than 1", c.TestFraction)
+}
+
 // check reports every violation that needs no data to be seen.
-func (c Config) check() error {
-	var v violations
-	c.Common.check(&v)
+func (c Config) check(v *violations) {
+	c.Common.check(v)
 	v.must(c.Regression || c.Degree >= 1 && c.Degree%2 == 1 && c.Degree <= 7, "a sigmoid of degree %d: want 1, 3, 5 or 7", c.Degree)
 	v.must(c.Interval > 0 && finite(c.Interval), "an interval of %g: want a positive number", c.Interval)
 	v.must(c.MaxTarget >= 0 && finite(c.MaxTarget), "targets bounded by %g: want a positive number", c.MaxTarget)
@@ -139,7 +143,6 @@ func (c Config) check() error {
 	v.must(c.Batch >= 0, "a batch of %d rows: want 1 or more, or 0 for all that fit", c.Batch)
 	v.must(c.Predict >= 0, "%d rows to predict", c.Predict)
 	v.must(c.MaxOutputNoise >= 0, "outputs opened with a noise of up to %g: want a positive number", c.MaxOutputNoise)
-	return errors.Join(v...)
 }
 
 // loss returns the loss that the configuration names.
@@ -148,51 +151,4 @@ func (c Config) loss() (nn.Loss, error) {
 		return nn.Squared{Bound: c.Interval}, nil
 	}
 	return nn.NewLogistic(c.Degree, c.Interval)
-}
-
-// A terms is what all parties have agreed on before keys are made: what a lock
-// file would hold. It is public.
-type terms struct {
-	cfg     Common
-	tree    protocols.Tree
-	plan    *nn.Plan // of a regression
-	set     params.Set
-	keyPlan mhe.KeyPlan
-	study   protocols.StudyID
-	policy  policy
-	context []byte   // of every round: the plan's hash
-	seed    [32]byte // of common randomness
-}
-
-// A policy says who may have what opened. It is part of the terms.
-type policy struct {
-	querier     string
-	ciphertexts int // openings, which set the flooding
-	rows        int
-}
-
-// newTerms fixes the terms for the hash of a plan. beacon makes the study unlike any other, so that no
-// common randomness is ever used twice.
-func newTerms(cfg Common, set params.Set, keys mhe.KeyPlan, plan [32]byte, policy policy, beacon [32]byte) (*terms, error) {
-	tree, err := protocols.NewTree(cfg.Parties, cfg.Fanout)
-	if err != nil {
-		return nil, err
-	}
-	t := &terms{cfg: cfg, tree: tree, set: set, keyPlan: keys, context: plan[:], policy: policy}
-	b := append([]byte("nereid/study/v1"), plan[:]...)
-	b = append(b, beacon[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Parties))
-	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Fanout))
-	b = binary.BigEndian.AppendUint64(b, uint64(cfg.Flooding))
-	b = binary.BigEndian.AppendUint64(b, uint64(policy.ciphertexts))
-	b = binary.BigEndian.AppendUint64(b, uint64(policy.rows))
-	b = fmt.Appendf(b, "%q %q", cfg.Name, policy.querier)
-	t.study = sha3.Sum256(b)
-	t.seed = sha3.Sum256(append([]byte("nereid/common-seed/v1"), t.study[:]...))
-	return t, nil
-}
-
-// point names a round of the study.
-func (t *terms) point(protocol string, step int, place string) protocols.Point {
-	return protocols.Point{Study: t.study, Protocol: protocol, Step: uint64(step), Place: place, Active: t.tree.Members()}
 }

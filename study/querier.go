@@ -1,0 +1,151 @@
+package study
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/protocols"
+)
+
+// A Querier asks for predictions. It holds its own key pair, needs no share of the
+// collective key and no place in the tree, and keeps nothing but its seed: after a
+// restart the same rows give the same requests, which are answered again for free.
+// It is used by one goroutine.
+type Querier struct {
+	q    *querier
+	seed protocols.Seed
+	pin  [32]byte
+
+	collective *mhe.EncryptionKey // nil before Learn
+	scaler     dataset.Scaler
+	queries    protocols.Seed // of encryptions under that key
+}
+
+// NewQuerier makes the querier of the terms from its seed. The terms may be those
+// before the querier's key is in them: its hash is [Querier.Pin], with which
+// [Terms.WithQuerier] completes them. Requests need a querier of the complete terms.
+func NewQuerier(t Terms, seed protocols.Seed) (*Querier, error) {
+	q, err := newQuerier(t.terms, mhe.NewEncoder(t.set), seed)
+	if err != nil {
+		return nil, err
+	}
+	pin, err := q.key.Hash()
+	return &Querier{q: q, seed: seed, pin: pin}, err
+}
+
+// Pin returns the hash of the querier's public key, by which the parties know it.
+func (q *Querier) Pin() [32]byte { return q.pin }
+
+// Learn takes what a node publishes. People who do not trust that node compare what
+// several of them publish. Errors wrap [ErrConfig].
+func (q *Querier) Learn(p Publication) error {
+	key, scaler, err := p.open(q.q.terms)
+	if err != nil {
+		return err
+	}
+	if pin := q.q.policy.pin; pin != q.pin {
+		return fmt.Errorf("%w: the terms know a querier with key %x, this one has %x", ErrConfig, pin[:8], q.pin[:8])
+	}
+	// Encryptions of one row under two keys must not have the same randomness.
+	hash, err := key.Hash()
+	if err != nil {
+		return err
+	}
+	l := protocols.Label{Point: q.q.point("queries", 0, q.q.name), Digest: hash}
+	var b [32]byte
+	_, _ = l.Private(q.seed).Read(b[:]) // never fails
+	q.collective, q.scaler, q.queries = key, scaler, protocols.NewSeed(b)
+	return nil
+}
+
+// A Request is what a querier sends to the root, whose answer it needs to open
+// with it.
+type Request struct {
+	Bytes []byte
+	Rows  int
+}
+
+// Requests encrypts rows, as they are in a file, in as few requests as hold them.
+// Features beyond the clip are cut, as in training. Errors wrap [ErrConfig] or
+// [ErrEarly] before [Querier.Learn].
+func (q *Querier) Requests(rows [][]float64) ([]Request, error) {
+	if q.collective == nil {
+		return nil, fmt.Errorf("study: the collective key: %w", ErrEarly)
+	}
+	t := q.q.terms
+	if t.policy.rows == 0 {
+		return nil, fmt.Errorf("%w: the study has no predictions", ErrConfig)
+	}
+	for i, row := range rows {
+		if len(row) != t.declared.Features {
+			return nil, fmt.Errorf("%w: row %d has %d features, the study has %d", ErrConfig, i, len(row), t.declared.Features)
+		}
+	}
+	x := q.scaler.Apply(dataset.Table{X: rows}).X
+	var out []Request
+	for chunk := range slices.Chunk(x, t.queryRows()) {
+		b, err := q.request(chunk)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Request{b, len(chunk)})
+	}
+	return out, nil
+}
+
+// queryRows returns the rows that a query holds.
+func (t *terms) queryRows() int {
+	if t.net != nil {
+		return t.net.Query.Rows
+	}
+	return t.plan.Queries()
+}
+
+func (q *Querier) request(rows [][]float64) ([]byte, error) {
+	t := q.q.terms
+	if t.net != nil {
+		x, err := encryptQuery(t.net, q.q.enc, q.collective, q.q, rows, q.queries, 0)
+		if err != nil {
+			return nil, err
+		}
+		return x.encode(t.set)
+	}
+	x, err := q.q.encrypt(q.collective, withBias(rows), q.queries, 0)
+	if err != nil {
+		return nil, err
+	}
+	return x.encode(t.set)
+}
+
+// Outputs opens the answer to a request: the model's outputs by row, with the noise
+// of the flooding. Errors wrap [ErrDamaged] for bytes that are no answer.
+func (q *Querier) Outputs(r Request, answer []byte) ([][]float64, error) {
+	t := q.q.terms
+	groups, rest, err := cutTensors(t.set, answer)
+	if err != nil {
+		return nil, err
+	}
+	level := 0
+	if t.net != nil {
+		level = t.net.Query.OutputLevel
+	} else {
+		level = t.plan.PredictLevel
+	}
+	if len(groups) != 1 || len(groups[0]) != 1 || len(rest) > 0 || groups[0][0].Level() != level {
+		return nil, fmt.Errorf("study: %w: an answer of another form", ErrDamaged)
+	}
+	slots, err := q.q.sk.Decrypt(q.q.enc, groups[0][0])
+	if err != nil {
+		return nil, err
+	}
+	if t.net != nil {
+		return t.net.DecodeOutputs(slots, r.Rows), nil
+	}
+	out := make([][]float64, r.Rows)
+	for i, z := range t.plan.Outputs(slots, r.Rows) {
+		out[i] = []float64{z}
+	}
+	return out, nil
+}
