@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // ErrIdle is returned by a [Network] from which nothing came for a while.
@@ -26,21 +27,49 @@ type Network interface {
 // Drive runs m over net until m is done. It is the only place where a protocol
 // meets the network, the context and the log; a nil log is silent.
 //
+// A message that comes before the input, as it does after a restart, is kept and
+// given to m again when m took another: one for each peer and leg, the last.
+//
 // A *[MessageError] is logged as a warning with party, label, field and error,
 // and the message is ignored. Any other error ends the round and is returned: m
 // cannot go on, and the caller builds the round again from its [Journal]. A
 // *[BoundError] is logged as a security event.
 //
 // Drive returns when this party is done. Peers that restart later may still need
-// its messages: the caller keeps m until the step is checkpointed everywhere,
-// passes late messages to m.Step and sends what it returns.
+// what it has to say: the caller goes on with [Attend] until the step is
+// checkpointed everywhere.
 func Drive(ctx context.Context, log *slog.Logger, m Machine, net Network) error {
+	out, err := m.Start()
+	return newDriver(ctx, log, m, net).run(out, err, m.Done)
+}
+
+// Attend lets m, which is done, go on to answer peers. A party that restarted may
+// be done before it has summed what is below it, and a parent that restarts later
+// needs that sum. It returns when ctx ends, net ends or m fails, with the reason.
+func Attend(ctx context.Context, log *slog.Logger, m Machine, net Network) error {
+	return newDriver(ctx, log, m, net).run(nil, nil, func() bool { return false })
+}
+
+func newDriver(ctx context.Context, log *slog.Logger, m Machine, net Network) *driver {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	d := driver{ctx, log, m, net}
+	return &driver{ctx: ctx, log: log, m: m, net: net}
+}
+
+// driver holds what Drive and Attend are about, and the messages that came too early.
+type driver struct {
+	ctx   context.Context
+	log   *slog.Logger
+	m     Machine
+	net   Network
+	early []Message
+	due   []Message // those that m may take by now
+}
+
+// run sends out, judges err, and goes on with what arrives until done.
+func (d *driver) run(out []Message, err error, done func() bool) error {
 	var own []Message // to the party itself, after all others
-	out, err := m.Start()
 	for {
 		if err := d.judge(err); err != nil {
 			return err
@@ -50,12 +79,13 @@ func Drive(ctx context.Context, log *slog.Logger, m Machine, net Network) error 
 			return serr
 		}
 		own = append(own, more...)
+		own, d.due = append(own, d.due...), nil
 		switch {
 		case len(own) > 0:
 			next := own[0]
 			own = own[1:]
-			out, err = m.Step(next)
-		case m.Done():
+			out, err = d.step(next)
+		case done():
 			return nil
 		default:
 			out, err = d.receive()
@@ -63,16 +93,23 @@ func Drive(ctx context.Context, log *slog.Logger, m Machine, net Network) error 
 	}
 }
 
-// driver holds the arguments of Drive.
-type driver struct {
-	ctx context.Context
-	log *slog.Logger
-	m   Machine
-	net Network
+// step passes msg to the machine, and keeps it if it came too early.
+func (d *driver) step(msg Message) ([]Message, error) {
+	out, err := d.m.Step(msg)
+	switch {
+	case errors.Is(err, ErrEarly):
+		d.log.DebugContext(d.ctx, "message kept until the input is here", "peer", msg.From, "leg", msg.Leg.String())
+		d.early = slices.DeleteFunc(d.early, func(m Message) bool { return m.From == msg.From && m.Leg == msg.Leg })
+		d.early = append(d.early, msg)
+		return nil, nil
+	case err == nil:
+		d.due, d.early = d.early, nil
+	}
+	return out, err
 }
 
 // judge returns the errors that end the round.
-func (d driver) judge(err error) error {
+func (d *driver) judge(err error) error {
 	var refused *MessageError
 	var bound *BoundError
 	switch {
@@ -87,7 +124,7 @@ func (d driver) judge(err error) error {
 }
 
 // send sends the messages to others and returns those to the party itself.
-func (d driver) send(out []Message) (own []Message, err error) {
+func (d *driver) send(out []Message) (own []Message, err error) {
 	for _, msg := range out {
 		if msg.To == msg.From {
 			own = append(own, msg)
@@ -102,7 +139,7 @@ func (d driver) send(out []Message) (own []Message, err error) {
 }
 
 // receive waits for one message and returns what it causes.
-func (d driver) receive() ([]Message, error) {
+func (d *driver) receive() ([]Message, error) {
 	if err := d.ctx.Err(); err != nil {
 		return nil, fmt.Errorf("protocols: %w", err)
 	}
@@ -117,5 +154,5 @@ func (d driver) receive() ([]Message, error) {
 		return nil, fmt.Errorf("protocols: receiving: %w", err)
 	}
 	d.log.DebugContext(d.ctx, "received", "peer", msg.From, "leg", msg.Leg.String(), "bytes", len(msg.Body))
-	return d.m.Step(msg)
+	return d.step(msg)
 }

@@ -30,6 +30,11 @@ var (
 	// here: another round, another input, a peer or leg that has nothing to say.
 	ErrUnexpected = errors.New("unexpected")
 
+	// ErrEarly is wrapped, with ErrUnexpected, by errors about a message that
+	// belongs here but comes before the round's input. It may be passed to Step
+	// again after the input.
+	ErrEarly = errors.New("before the input")
+
 	// ErrConflict is wrapped by errors about a second message or opening that
 	// contradicts the first of its kind.
 	ErrConflict = errors.New("conflicts with an earlier one")

@@ -68,8 +68,8 @@ func digest(context []byte, input [32]byte, hasInput bool) [32]byte {
 //
 // A party makes its share when it knows the digest of context and input, and it
 // sends the bytes that its [Journal] returns. A share or result that arrives
-// before the input is refused: from a peer that follows the protocol this only
-// happens after a restart, and the peer sends it again.
+// before the input is refused with [ErrEarly]: from a peer that follows the
+// protocol this only happens after a restart. [Drive] passes it on again later.
 //
 // Loss heals when every party's Start is called again. A repeated message has no
 // effect but an answer for a peer that seems to have lost something: an input is

@@ -49,7 +49,7 @@ func (r *Round[S]) expected(msg Message) error {
 func (r *Round[S]) checkDigest(msg Message) error {
 	switch {
 	case !r.known:
-		return r.refuse(msg, "leg", fmt.Errorf("%w: %v before the input", ErrUnexpected, msg.Leg))
+		return r.refuse(msg, "leg", fmt.Errorf("%w: %v %w", ErrUnexpected, msg.Leg, ErrEarly))
 	case msg.Digest != r.label.Digest:
 		return r.refuse(msg, "digest", fmt.Errorf("%w: for another input or context", ErrUnexpected))
 	}

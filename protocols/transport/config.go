@@ -87,6 +87,7 @@ const (
 	maxChunk  = 256 << 10 // bytes of a chunk of a body
 	maxHeader = 160 << 10 // bytes of a message without its body, which lists up to 65535 parties
 	maxFrame  = maxChunk + maxHeader
+	maxCredit = 1 << 40 // bytes
 	maxOpen   = 1 << 16 // messages that a neighbour may have offered and not forgotten
 )
 

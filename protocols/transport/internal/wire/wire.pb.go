@@ -25,94 +25,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-type LinkRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frame         *Frame                 `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *LinkRequest) Reset() {
-	*x = LinkRequest{}
-	mi := &file_wire_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *LinkRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*LinkRequest) ProtoMessage() {}
-
-func (x *LinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use LinkRequest.ProtoReflect.Descriptor instead.
-func (*LinkRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *LinkRequest) GetFrame() *Frame {
-	if x != nil {
-		return x.Frame
-	}
-	return nil
-}
-
-type LinkResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frame         *Frame                 `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *LinkResponse) Reset() {
-	*x = LinkResponse{}
-	mi := &file_wire_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *LinkResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*LinkResponse) ProtoMessage() {}
-
-func (x *LinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use LinkResponse.ProtoReflect.Descriptor instead.
-func (*LinkResponse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *LinkResponse) GetFrame() *Frame {
-	if x != nil {
-		return x.Frame
-	}
-	return nil
-}
-
 // A Frame is one unit of a link. Messages are offered by their sender, wanted by
 // their receiver and sent in chunks.
 type Frame struct {
@@ -132,7 +44,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -144,7 +56,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -157,7 +69,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{2}
+	return file_wire_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Frame) GetKind() isFrame_Kind {
@@ -275,7 +187,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -287,7 +199,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -300,7 +212,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{3}
+	return file_wire_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Hello) GetStudy() []byte {
@@ -350,7 +262,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +274,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +287,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{4}
+	return file_wire_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Offer) GetHeader() []byte {
@@ -411,7 +323,7 @@ type Want struct {
 
 func (x *Want) Reset() {
 	*x = Want{}
-	mi := &file_wire_proto_msgTypes[5]
+	mi := &file_wire_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +335,7 @@ func (x *Want) String() string {
 func (*Want) ProtoMessage() {}
 
 func (x *Want) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[5]
+	mi := &file_wire_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +348,7 @@ func (x *Want) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Want.ProtoReflect.Descriptor instead.
 func (*Want) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{5}
+	return file_wire_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Want) GetId() []byte {
@@ -470,7 +382,7 @@ type Have struct {
 
 func (x *Have) Reset() {
 	*x = Have{}
-	mi := &file_wire_proto_msgTypes[6]
+	mi := &file_wire_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +394,7 @@ func (x *Have) String() string {
 func (*Have) ProtoMessage() {}
 
 func (x *Have) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[6]
+	mi := &file_wire_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +407,7 @@ func (x *Have) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Have.ProtoReflect.Descriptor instead.
 func (*Have) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{6}
+	return file_wire_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Have) GetId() []byte {
@@ -519,7 +431,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_wire_proto_msgTypes[7]
+	mi := &file_wire_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +443,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[7]
+	mi := &file_wire_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +456,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{7}
+	return file_wire_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Chunk) GetId() []byte {
@@ -592,7 +504,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +516,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +529,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{8}
+	return file_wire_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Credit) GetBytes() uint64 {
@@ -636,7 +548,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +560,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +573,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{9}
+	return file_wire_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StatusRequest) GetStudy() []byte {
@@ -680,7 +592,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +604,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +617,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{10}
+	return file_wire_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StatusResponse) GetReport() []byte {
@@ -728,7 +640,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +652,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +665,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{11}
+	return file_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *QueryRequest) GetPart() isQueryRequest_Part {
@@ -810,7 +722,7 @@ type QueryResponse struct {
 
 func (x *QueryResponse) Reset() {
 	*x = QueryResponse{}
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +734,7 @@ func (x *QueryResponse) String() string {
 func (*QueryResponse) ProtoMessage() {}
 
 func (x *QueryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +747,7 @@ func (x *QueryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
 func (*QueryResponse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{12}
+	return file_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *QueryResponse) GetPart() isQueryResponse_Part {
@@ -891,7 +803,7 @@ type QueryRequest_Opening struct {
 
 func (x *QueryRequest_Opening) Reset() {
 	*x = QueryRequest_Opening{}
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +815,7 @@ func (x *QueryRequest_Opening) String() string {
 func (*QueryRequest_Opening) ProtoMessage() {}
 
 func (x *QueryRequest_Opening) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +828,7 @@ func (x *QueryRequest_Opening) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest_Opening.ProtoReflect.Descriptor instead.
 func (*QueryRequest_Opening) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{11, 0}
+	return file_wire_proto_rawDescGZIP(), []int{9, 0}
 }
 
 func (x *QueryRequest_Opening) GetStudy() []byte {
@@ -951,7 +863,7 @@ type QueryResponse_Opening struct {
 
 func (x *QueryResponse_Opening) Reset() {
 	*x = QueryResponse_Opening{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +875,7 @@ func (x *QueryResponse_Opening) String() string {
 func (*QueryResponse_Opening) ProtoMessage() {}
 
 func (x *QueryResponse_Opening) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +888,7 @@ func (x *QueryResponse_Opening) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse_Opening.ProtoReflect.Descriptor instead.
 func (*QueryResponse_Opening) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{12, 0}
+	return file_wire_proto_rawDescGZIP(), []int{10, 0}
 }
 
 func (x *QueryResponse_Opening) GetSize() uint64 {
@@ -998,11 +910,7 @@ var File_wire_proto protoreflect.FileDescriptor
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x13nereid.transport.v1\"?\n" +
-	"\vLinkRequest\x120\n" +
-	"\x05frame\x18\x01 \x01(\v2\x1a.nereid.transport.v1.FrameR\x05frame\"@\n" +
-	"\fLinkResponse\x120\n" +
-	"\x05frame\x18\x01 \x01(\v2\x1a.nereid.transport.v1.FrameR\x05frame\"\xc4\x02\n" +
+	"wire.proto\x12\x13nereid.transport.v1\"\xc4\x02\n" +
 	"\x05Frame\x122\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1a.nereid.transport.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x05offer\x18\x02 \x01(\v2\x1a.nereid.transport.v1.OfferH\x00R\x05offer\x12/\n" +
@@ -1053,9 +961,9 @@ const file_wire_proto_rawDesc = "" +
 	"\aOpening\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digestB\x06\n" +
-	"\x04part2\x8a\x02\n" +
-	"\x10TransportService\x12O\n" +
-	"\x04Link\x12 .nereid.transport.v1.LinkRequest\x1a!.nereid.transport.v1.LinkResponse(\x010\x01\x12Q\n" +
+	"\x04part2\xfd\x01\n" +
+	"\x10TransportService\x12B\n" +
+	"\x04Link\x12\x1a.nereid.transport.v1.Frame\x1a\x1a.nereid.transport.v1.Frame(\x010\x01\x12Q\n" +
 	"\x06Status\x12\".nereid.transport.v1.StatusRequest\x1a#.nereid.transport.v1.StatusResponse\x12R\n" +
 	"\x05Query\x12!.nereid.transport.v1.QueryRequest\x1a\".nereid.transport.v1.QueryResponse(\x010\x01B@Z>github.com/nereid-mhe/nereid/protocols/transport/internal/wireb\x06proto3"
 
@@ -1071,46 +979,42 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_wire_proto_goTypes = []any{
-	(*LinkRequest)(nil),           // 0: nereid.transport.v1.LinkRequest
-	(*LinkResponse)(nil),          // 1: nereid.transport.v1.LinkResponse
-	(*Frame)(nil),                 // 2: nereid.transport.v1.Frame
-	(*Hello)(nil),                 // 3: nereid.transport.v1.Hello
-	(*Offer)(nil),                 // 4: nereid.transport.v1.Offer
-	(*Want)(nil),                  // 5: nereid.transport.v1.Want
-	(*Have)(nil),                  // 6: nereid.transport.v1.Have
-	(*Chunk)(nil),                 // 7: nereid.transport.v1.Chunk
-	(*Credit)(nil),                // 8: nereid.transport.v1.Credit
-	(*StatusRequest)(nil),         // 9: nereid.transport.v1.StatusRequest
-	(*StatusResponse)(nil),        // 10: nereid.transport.v1.StatusResponse
-	(*QueryRequest)(nil),          // 11: nereid.transport.v1.QueryRequest
-	(*QueryResponse)(nil),         // 12: nereid.transport.v1.QueryResponse
-	(*QueryRequest_Opening)(nil),  // 13: nereid.transport.v1.QueryRequest.Opening
-	(*QueryResponse_Opening)(nil), // 14: nereid.transport.v1.QueryResponse.Opening
+	(*Frame)(nil),                 // 0: nereid.transport.v1.Frame
+	(*Hello)(nil),                 // 1: nereid.transport.v1.Hello
+	(*Offer)(nil),                 // 2: nereid.transport.v1.Offer
+	(*Want)(nil),                  // 3: nereid.transport.v1.Want
+	(*Have)(nil),                  // 4: nereid.transport.v1.Have
+	(*Chunk)(nil),                 // 5: nereid.transport.v1.Chunk
+	(*Credit)(nil),                // 6: nereid.transport.v1.Credit
+	(*StatusRequest)(nil),         // 7: nereid.transport.v1.StatusRequest
+	(*StatusResponse)(nil),        // 8: nereid.transport.v1.StatusResponse
+	(*QueryRequest)(nil),          // 9: nereid.transport.v1.QueryRequest
+	(*QueryResponse)(nil),         // 10: nereid.transport.v1.QueryResponse
+	(*QueryRequest_Opening)(nil),  // 11: nereid.transport.v1.QueryRequest.Opening
+	(*QueryResponse_Opening)(nil), // 12: nereid.transport.v1.QueryResponse.Opening
 }
 var file_wire_proto_depIdxs = []int32{
-	2,  // 0: nereid.transport.v1.LinkRequest.frame:type_name -> nereid.transport.v1.Frame
-	2,  // 1: nereid.transport.v1.LinkResponse.frame:type_name -> nereid.transport.v1.Frame
-	3,  // 2: nereid.transport.v1.Frame.hello:type_name -> nereid.transport.v1.Hello
-	4,  // 3: nereid.transport.v1.Frame.offer:type_name -> nereid.transport.v1.Offer
-	5,  // 4: nereid.transport.v1.Frame.want:type_name -> nereid.transport.v1.Want
-	6,  // 5: nereid.transport.v1.Frame.have:type_name -> nereid.transport.v1.Have
-	7,  // 6: nereid.transport.v1.Frame.chunk:type_name -> nereid.transport.v1.Chunk
-	8,  // 7: nereid.transport.v1.Frame.credit:type_name -> nereid.transport.v1.Credit
-	13, // 8: nereid.transport.v1.QueryRequest.opening:type_name -> nereid.transport.v1.QueryRequest.Opening
-	14, // 9: nereid.transport.v1.QueryResponse.opening:type_name -> nereid.transport.v1.QueryResponse.Opening
-	0,  // 10: nereid.transport.v1.TransportService.Link:input_type -> nereid.transport.v1.LinkRequest
-	9,  // 11: nereid.transport.v1.TransportService.Status:input_type -> nereid.transport.v1.StatusRequest
-	11, // 12: nereid.transport.v1.TransportService.Query:input_type -> nereid.transport.v1.QueryRequest
-	1,  // 13: nereid.transport.v1.TransportService.Link:output_type -> nereid.transport.v1.LinkResponse
-	10, // 14: nereid.transport.v1.TransportService.Status:output_type -> nereid.transport.v1.StatusResponse
-	12, // 15: nereid.transport.v1.TransportService.Query:output_type -> nereid.transport.v1.QueryResponse
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	1,  // 0: nereid.transport.v1.Frame.hello:type_name -> nereid.transport.v1.Hello
+	2,  // 1: nereid.transport.v1.Frame.offer:type_name -> nereid.transport.v1.Offer
+	3,  // 2: nereid.transport.v1.Frame.want:type_name -> nereid.transport.v1.Want
+	4,  // 3: nereid.transport.v1.Frame.have:type_name -> nereid.transport.v1.Have
+	5,  // 4: nereid.transport.v1.Frame.chunk:type_name -> nereid.transport.v1.Chunk
+	6,  // 5: nereid.transport.v1.Frame.credit:type_name -> nereid.transport.v1.Credit
+	11, // 6: nereid.transport.v1.QueryRequest.opening:type_name -> nereid.transport.v1.QueryRequest.Opening
+	12, // 7: nereid.transport.v1.QueryResponse.opening:type_name -> nereid.transport.v1.QueryResponse.Opening
+	0,  // 8: nereid.transport.v1.TransportService.Link:input_type -> nereid.transport.v1.Frame
+	7,  // 9: nereid.transport.v1.TransportService.Status:input_type -> nereid.transport.v1.StatusRequest
+	9,  // 10: nereid.transport.v1.TransportService.Query:input_type -> nereid.transport.v1.QueryRequest
+	0,  // 11: nereid.transport.v1.TransportService.Link:output_type -> nereid.transport.v1.Frame
+	8,  // 12: nereid.transport.v1.TransportService.Status:output_type -> nereid.transport.v1.StatusResponse
+	10, // 13: nereid.transport.v1.TransportService.Query:output_type -> nereid.transport.v1.QueryResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1118,7 +1022,7 @@ func file_wire_proto_init() {
 	if File_wire_proto != nil {
 		return
 	}
-	file_wire_proto_msgTypes[2].OneofWrappers = []any{
+	file_wire_proto_msgTypes[0].OneofWrappers = []any{
 		(*Frame_Hello)(nil),
 		(*Frame_Offer)(nil),
 		(*Frame_Want)(nil),
@@ -1126,11 +1030,11 @@ func file_wire_proto_init() {
 		(*Frame_Chunk)(nil),
 		(*Frame_Credit)(nil),
 	}
-	file_wire_proto_msgTypes[11].OneofWrappers = []any{
+	file_wire_proto_msgTypes[9].OneofWrappers = []any{
 		(*QueryRequest_Opening_)(nil),
 		(*QueryRequest_Data)(nil),
 	}
-	file_wire_proto_msgTypes[12].OneofWrappers = []any{
+	file_wire_proto_msgTypes[10].OneofWrappers = []any{
 		(*QueryResponse_Opening_)(nil),
 		(*QueryResponse_Data)(nil),
 	}
@@ -1140,7 +1044,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,7 +36,7 @@ const (
 type TransportServiceClient interface {
 	// Link carries the messages of all rounds between two parties, in both
 	// directions. Its first frame each way is a Hello. Parties only.
-	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LinkRequest, LinkResponse], error)
+	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frame, Frame], error)
 	// Status returns the party's report on itself. Parties and readers.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// Query hands a request to the party and returns its answer, both in parts of
@@ -52,18 +52,18 @@ func NewTransportServiceClient(cc grpc.ClientConnInterface) TransportServiceClie
 	return &transportServiceClient{cc}
 }
 
-func (c *transportServiceClient) Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LinkRequest, LinkResponse], error) {
+func (c *transportServiceClient) Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frame, Frame], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &TransportService_ServiceDesc.Streams[0], TransportService_Link_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[LinkRequest, LinkResponse]{ClientStream: stream}
+	x := &grpc.GenericClientStream[Frame, Frame]{ClientStream: stream}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type TransportService_LinkClient = grpc.BidiStreamingClient[LinkRequest, LinkResponse]
+type TransportService_LinkClient = grpc.BidiStreamingClient[Frame, Frame]
 
 func (c *transportServiceClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -96,7 +96,7 @@ type TransportService_QueryClient = grpc.BidiStreamingClient[QueryRequest, Query
 type TransportServiceServer interface {
 	// Link carries the messages of all rounds between two parties, in both
 	// directions. Its first frame each way is a Hello. Parties only.
-	Link(grpc.BidiStreamingServer[LinkRequest, LinkResponse]) error
+	Link(grpc.BidiStreamingServer[Frame, Frame]) error
 	// Status returns the party's report on itself. Parties and readers.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Query hands a request to the party and returns its answer, both in parts of
@@ -112,7 +112,7 @@ type TransportServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedTransportServiceServer struct{}
 
-func (UnimplementedTransportServiceServer) Link(grpc.BidiStreamingServer[LinkRequest, LinkResponse]) error {
+func (UnimplementedTransportServiceServer) Link(grpc.BidiStreamingServer[Frame, Frame]) error {
 	return status.Error(codes.Unimplemented, "method Link not implemented")
 }
 func (UnimplementedTransportServiceServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
@@ -143,11 +143,11 @@ func RegisterTransportServiceServer(s grpc.ServiceRegistrar, srv TransportServic
 }
 
 func _TransportService_Link_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(TransportServiceServer).Link(&grpc.GenericServerStream[LinkRequest, LinkResponse]{ServerStream: stream})
+	return srv.(TransportServiceServer).Link(&grpc.GenericServerStream[Frame, Frame]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type TransportService_LinkServer = grpc.BidiStreamingServer[LinkRequest, LinkResponse]
+type TransportService_LinkServer = grpc.BidiStreamingServer[Frame, Frame]
 
 func _TransportService_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatusRequest)
