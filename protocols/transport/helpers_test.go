@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -258,4 +259,17 @@ func connected(t testing.TB, all ...*Endpoint) {
 		}
 		return true
 	}, 20*time.Second, 5*time.Millisecond)
+}
+
+// spilled returns the files in a directory.
+func spilled(t testing.TB, dir string) (files []os.FileInfo) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		info, err := e.Info()
+		require.NoError(t, err)
+		files = append(files, info)
+	}
+	return files
 }
