@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"protocols/sim", "protocols/transport", "identity"},
 	{"nn", "roster"},
 	{"study"},
-	{"studyfile"},
+	{"studyfile", "node"},
 	{"cmd/...", "examples/...", "benchmarks/...", "examples", "benchmarks"},
 }
 

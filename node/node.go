@@ -1,0 +1,176 @@
+// Package node runs one party of a locked study on its host: the party's machine
+// (package study) on the network (package protocols/transport), with a journal and a
+// store in a directory of its own. It also asks nodes for their status and, for the
+// querier, for predictions.
+//
+// A node may be killed at any moment. Started again with the same lock, identity,
+// rows and directory it goes on where it was; see [study.Node].
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/identity"
+	"github.com/nereid-mhe/nereid/protocols"
+	"github.com/nereid-mhe/nereid/protocols/transport"
+	"github.com/nereid-mhe/nereid/roster"
+	"github.com/nereid-mhe/nereid/study"
+)
+
+// Config is what a node is started with.
+type Config struct {
+	Identity *identity.Identity
+	Lock     roster.Lock   // signed by all parties, this one too
+	Terms    study.Terms   // of the lock, computed here; see [studyfile.Locked]
+	Table    dataset.Table // the party's rows
+
+	// Dir holds the journal and the store. It belongs to this party in this study
+	// and must never be replaced by an older copy of itself.
+	Dir string
+
+	// Listen is the address of the port to open, as in [net.Listen]; empty for the
+	// port of the party's address in the lock on all interfaces, or for none if it
+	// has no address. Listener is an open one in its place.
+	Listen   string
+	Listener net.Listener
+
+	Cores    int // that compute at the same time; 0 for all
+	Log      *slog.Logger
+	Progress func(study.Progress)
+
+	// Dial makes connections, nil for TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+}
+
+// A Node is one party of a study, ready to run.
+type Node struct {
+	cfg     Config
+	self    protocols.PartyID
+	journal *protocols.FileJournal
+	net     *transport.Endpoint
+	party   atomic.Pointer[study.Node] // nil until it is open, when peers may connect already
+}
+
+// Open checks that the lock is one that this identity has signed, opens journal and
+// store, and opens the port. The error is an *[roster.Error] if the lock does not
+// hold, and wraps what packages study, protocols and transport return.
+func Open(cfg Config) (_ *Node, err error) {
+	if err := cfg.Lock.Admit(cfg.Identity); err != nil {
+		return nil, err
+	}
+	self, ok := cfg.Lock.Party(cfg.Identity.Key())
+	if !ok {
+		return nil, fmt.Errorf("node: %v is no party of the study: a querier asks with \"nereid predict\"", cfg.Identity)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{cfg: cfg, self: self}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("node: its directory: %w", err)
+	}
+	if n.journal, err = protocols.OpenJournal(filepath.Join(cfg.Dir, journalFile)); err != nil {
+		return nil, err
+	}
+	store, err := study.OpenStore(filepath.Join(cfg.Dir, storeDir))
+	if err != nil {
+		return nil, err
+	}
+	if n.net, err = n.connect(); err != nil {
+		return nil, err
+	}
+	party, err := study.NewNode(study.NodeConfig{
+		Terms: cfg.Terms, Self: self, Seed: cfg.Identity.Seed(cfg.Lock.ID()), Table: cfg.Table,
+		Journal: n.journal, Store: store, Transport: wires{n.net}, Cores: cfg.Cores, Log: cfg.Log, Progress: cfg.Progress,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.party.Store(party)
+	return n, nil
+}
+
+// Names in a node's directory.
+const (
+	journalFile = "journal.db"
+	storeDir    = "store"
+	spillDir    = "spill"
+)
+
+// connect opens the endpoint. Connections are served from here on; questions are
+// answered when the party is ready.
+func (n *Node) connect() (*transport.Endpoint, error) {
+	spill := filepath.Join(n.cfg.Dir, spillDir)
+	if err := os.MkdirAll(spill, 0o700); err != nil {
+		return nil, fmt.Errorf("node: its directory: %w", err)
+	}
+	parties := n.cfg.Lock.Parties()
+	c := transport.Config{
+		Self: n.self, Roster: Peers(n.cfg.Lock), Tree: n.cfg.Lock.Tree(), Study: n.cfg.Lock.ID(),
+		Certificate: n.cfg.Identity.Certificate, Listen: n.cfg.Listen, Listener: n.cfg.Listener, Dial: n.cfg.Dial,
+		MaxBody: n.cfg.Terms.MaxMessage(), SpillDir: spill, Log: n.cfg.Log,
+		Status: n.report, Query: n.answer,
+	}
+	if address := parties[n.self].Address; c.Listen == "" && c.Listener == nil && address != "" {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, fmt.Errorf("node: address %q of the lock: %w", address, err)
+		}
+		c.Listen = net.JoinHostPort("", port)
+	}
+	for _, q := range n.cfg.Lock.Queriers() {
+		c.Readers = append(c.Readers, ed25519.PublicKey(q.Key[:]))
+	}
+	return transport.Open(c)
+}
+
+// Peers returns the parties of a lock as the transport knows them.
+func Peers(l roster.Lock) []transport.Peer {
+	var peers []transport.Peer
+	for i, p := range l.Parties() {
+		peers = append(peers, transport.Peer{ID: protocols.PartyID(i), Name: p.Name, Key: ed25519.PublicKey(p.Key[:]), Address: p.Address})
+	}
+	return peers
+}
+
+// wires is the endpoint as the party sees it.
+type wires struct{ e *transport.Endpoint }
+
+// Line implements [study.Transport].
+func (w wires) Line(p protocols.Point) study.Line { return w.e.Line(p) }
+
+// Forget implements [study.Transport].
+func (w wires) Forget(closed func(protocols.Point) bool) { w.e.Forget(closed) }
+
+// Run takes part in the study until ctx ends, which is no error; see
+// [study.Node.Run]. It is called once.
+func (n *Node) Run(ctx context.Context) error { return n.party.Load().Run(ctx) }
+
+// Close closes port and journal after Run has ended.
+func (n *Node) Close() error {
+	var errs []error
+	if n.net != nil {
+		errs = append(errs, n.net.Close())
+	}
+	if n.journal != nil {
+		errs = append(errs, n.journal.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Addr returns the address of the open port, nil if there is none.
+func (n *Node) Addr() net.Addr { return n.net.Addr() }
