@@ -153,7 +153,7 @@ func (c *cluster) predict(ctx context.Context) (outputs [][]float64) {
 		q, err := NewQuerier(c.terms, seed)
 		require.NoError(c.t, err)
 		p, err := c.node(root).Publication()
-		if errors.Is(err, ErrEarly) {
+		if errors.Is(err, ErrNotReady) {
 			c.pause()
 			continue
 		}
@@ -302,7 +302,11 @@ func killAll(t *testing.T, c *cluster, points, each int) {
 		fuses := make([][]*fuse, len(c.tables))
 		for range each {
 			id := rng.IntN(len(fuses))
-			fuses[id] = append(fuses[id], &fuse{left: 1 + rng.IntN(want.used[id]), after: rng.IntN(2) == 0})
+			at := 1 + rng.IntN(want.used[id])
+			if rng.IntN(4) == 0 { // setup has most operations, predictions the fewest
+				at = want.used[id] - rng.IntN(want.used[id]/8)
+			}
+			fuses[id] = append(fuses[id], &fuse{left: at, after: rng.IntN(2) == 0})
 		}
 		for _, f := range fuses { // later lives have less to do
 			slices.SortFunc(f, func(a, b *fuse) int { return a.left - b.left })

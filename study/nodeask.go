@@ -11,8 +11,8 @@ import (
 // ErrStopped is returned to queriers when the node's run has ended.
 var ErrStopped = errors.New("study: the node has stopped")
 
-// ErrEarly is wrapped by errors about something that is not known yet.
-var ErrEarly = errors.New("not known yet")
+// ErrNotReady is wrapped by errors about something that is not known yet.
+var ErrNotReady = errors.New("not known yet")
 
 // An ask is a request with the querier that waits for its answer, if there is one.
 type ask struct {
@@ -32,12 +32,12 @@ func (a ask) tell(answer []byte, err error) {
 }
 
 // Publication returns what the querier needs to make requests. It returns an error
-// wrapping [ErrEarly] before the moments are known.
+// wrapping [ErrNotReady] before the moments are known.
 func (n *Node) Publication() (Publication, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.public == nil {
-		return Publication{}, fmt.Errorf("study: keys and moments: %w", ErrEarly)
+		return Publication{}, fmt.Errorf("study: keys and moments: %w", ErrNotReady)
 	}
 	return *n.public, nil
 }

@@ -36,7 +36,7 @@ func TestNodesKeepToThePolicy(t *testing.T) {
 		require.NoError(t, err)
 		require.ErrorContains(t, q.Learn(p), "the terms know a querier with key")
 		_, err = q.Requests(c.rows)
-		require.ErrorIs(t, err, ErrEarly)
+		require.ErrorIs(t, err, ErrNotReady)
 		own, err := c.terms.WithQuerier(q.Pin())
 		require.NoError(t, err)
 		_, err = root.Ask(ctx, requests(own, other, c.rows)[0].Bytes)

@@ -69,10 +69,10 @@ type Request struct {
 
 // Requests encrypts rows, as they are in a file, in as few requests as hold them.
 // Features beyond the clip are cut, as in training. Errors wrap [ErrConfig] or
-// [ErrEarly] before [Querier.Learn].
+// [ErrNotReady] before [Querier.Learn].
 func (q *Querier) Requests(rows [][]float64) ([]Request, error) {
 	if q.collective == nil {
-		return nil, fmt.Errorf("study: the collective key: %w", ErrEarly)
+		return nil, fmt.Errorf("study: the collective key: %w", ErrNotReady)
 	}
 	t := q.q.terms
 	if t.policy.rows == 0 {
