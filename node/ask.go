@@ -43,7 +43,7 @@ func (n *Node) answer(ctx context.Context, from ed25519.PublicKey, request []byt
 			if err == nil {
 				return json.Marshal(p)
 			}
-			if !errors.Is(err, protocols.ErrEarly) {
+			if !errors.Is(err, study.ErrNotReady) {
 				return nil, err
 			}
 			if err := pause(ctx); err != nil {
