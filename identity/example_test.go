@@ -30,7 +30,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	r := again.Request(identity.Digest{})
+	r := again.Request(identity.Digest{}, identity.Digest{})
 	fmt.Println(r.Name, r.Role, r.Key.Fingerprint() == id.Key().Fingerprint(), r.Verify())
 	// Output:
 	// north party true <nil>

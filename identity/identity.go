@@ -68,9 +68,10 @@ func (id *Identity) String() string {
 }
 
 // Request returns the signed request of the identity that answers the invitation
-// to a study, or none if study is zero. The same study gives the same request.
-func (id *Identity) Request(study Digest) Request {
-	r := Request{Card: id.card, Key: id.key, Created: id.created, Study: study}
+// to a study, or none if study is zero. queryKey is the hash of a querier's key for
+// the study, and zero for others. The same arguments give the same request.
+func (id *Identity) Request(study, queryKey Digest) Request {
+	r := Request{Card: id.card, Key: id.key, Created: id.created, Study: study, QueryKey: queryKey}
 	r.Signature = id.Sign(requestContext, r.Digest())
 	return r
 }

@@ -38,7 +38,7 @@ func TestSealAndOpen(t *testing.T) {
 			require.True(t, identity.IsSealed(sealed))
 			again, err := identity.Open(sealed, tt.right)
 			require.NoError(t, err)
-			require.Equal(t, id.Request(identity.Digest{}), again.Request(identity.Digest{}))
+			require.Equal(t, id.Request(identity.Digest{}, identity.Digest{}), again.Request(identity.Digest{}, identity.Digest{}))
 			require.Equal(t, id.Seed(protocols.StudyID{1}).Reveal(), again.Seed(protocols.StudyID{1}).Reveal())
 			for _, key := range tt.wrong {
 				_, err := identity.Open(sealed, key)
@@ -85,7 +85,7 @@ func TestOpenOtherContent(t *testing.T) {
 
 // A version that is not known is told from damage.
 func TestVersions(t *testing.T) {
-	b := encode(t, newIdentity(t, card).Request(identity.Digest{}))
+	b := encode(t, newIdentity(t, card).Request(identity.Digest{}, identity.Digest{}))
 	_, err := identity.ParseRequest(bytes.Replace(b, []byte(`"version": 1`), []byte(`"version": 2`), 1))
 	require.ErrorIs(t, err, identity.Unsupported)
 	require.ErrorContains(t, err, "use the same version of the program at all parties")
@@ -105,9 +105,9 @@ func TestAt(t *testing.T) {
 	id := newIdentity(t, card)
 	moved, err := id.At("elsewhere.example.org:7000")
 	require.NoError(t, err)
-	want := id.Request(identity.Digest{})
+	want := id.Request(identity.Digest{}, identity.Digest{})
 	want.Address = "elsewhere.example.org:7000"
-	got := moved.Request(identity.Digest{})
+	got := moved.Request(identity.Digest{}, identity.Digest{})
 	want.Signature = got.Signature
 	require.Equal(t, want, got)
 	require.NoError(t, got.Verify())

@@ -33,8 +33,9 @@ type Card struct {
 type Request struct {
 	Card
 	Key       Key       `json:"key"`
-	Created   time.Time `json:"created"`        // of the identity; whole seconds, UTC
-	Study     Digest    `json:"study,omitzero"` // the invitation that it answers; zero for none
+	Created   time.Time `json:"created"`            // of the identity; whole seconds, UTC
+	Study     Digest    `json:"study,omitzero"`     // the invitation that it answers; zero for none
+	QueryKey  Digest    `json:"query_key,omitzero"` // of the key that predictions in the study go to; only of a querier
 	Signature Signature `json:"signature"`
 }
 
@@ -52,7 +53,7 @@ type requestFile struct {
 func (r Request) Digest() Digest {
 	created := r.Created.UTC().Format(time.RFC3339Nano)
 	return canon.Hash(requestContext,
-		[]byte(r.Name), []byte(r.Role), []byte(r.Address), r.Key[:], []byte(created), r.Study[:])
+		[]byte(r.Name), []byte(r.Role), []byte(r.Address), r.Key[:], []byte(created), r.Study[:], r.QueryKey[:])
 }
 
 // Verify checks all fields and the signature. The error is an *[Error] of reason
@@ -63,6 +64,9 @@ func (r Request) Verify() error {
 	}
 	if r.Created.IsZero() || !r.Created.Equal(r.Created.Truncate(time.Second)) {
 		return &Error{Invalid, fmt.Sprintf("%s was created at %v", r.Name, r.Created), "make the request again"}
+	}
+	if r.QueryKey != (Digest{}) && (r.Role != Querier || r.Study == Digest{}) {
+		return &Error{Invalid, fmt.Sprintf("%s has a key for predictions and is no querier of a study", r.Name), "make the request again"}
 	}
 	if !r.Key.Verify(requestContext, r.Digest(), r.Signature) {
 		return &Error{Forged, fmt.Sprintf("the request of %s is not signed by its key", r.Name), "get the request again from its owner: it was changed on the way"}

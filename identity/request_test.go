@@ -57,9 +57,9 @@ func TestCards(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			r, err := identity.ParseRequest(encode(t, id.Request(identity.Digest{9})))
+			r, err := identity.ParseRequest(encode(t, id.Request(identity.Digest{9}, identity.Digest{})))
 			require.NoError(t, err)
-			require.Equal(t, id.Request(identity.Digest{9}), r)
+			require.Equal(t, id.Request(identity.Digest{9}, identity.Digest{}), r)
 			require.Equal(t, tt.card, r.Card)
 		})
 	}
@@ -79,7 +79,7 @@ func TestRequestIsSigned(t *testing.T) {
 		"signature": func(r *identity.Request) { r.Signature[63] ^= 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := id.Request(identity.Digest{1})
+			r := id.Request(identity.Digest{1}, identity.Digest{})
 			require.NoError(t, r.Verify())
 			change(&r)
 			require.ErrorIs(t, r.Verify(), identity.Forged)
@@ -87,14 +87,14 @@ func TestRequestIsSigned(t *testing.T) {
 			require.ErrorIs(t, err, identity.Forged)
 		})
 	}
-	r := id.Request(identity.Digest{})
+	r := id.Request(identity.Digest{}, identity.Digest{})
 	r.Created = r.Created.Add(time.Nanosecond)
 	require.ErrorIs(t, r.Verify(), identity.Invalid)
 }
 
 // Any change of one byte is refused.
 func TestRequestByteByByte(t *testing.T) {
-	good := encode(t, newIdentity(t, card).Request(identity.Digest{7}))
+	good := encode(t, newIdentity(t, card).Request(identity.Digest{7}, identity.Digest{}))
 	rapid.Check(t, func(t *rapid.T) {
 		b := bytes.Clone(good)
 		b[rapid.IntRange(0, len(b)-1).Draw(t, "place")] ^= rapid.ByteRange(1, 255).Draw(t, "bits")
@@ -122,8 +122,8 @@ func TestRequestDigestIsInjective(t *testing.T) {
 // What parses has one form, and a signature that holds.
 func FuzzParseRequest(f *testing.F) {
 	id := newIdentity(f, card)
-	f.Add(encode(f, id.Request(identity.Digest{})))
-	f.Add(encode(f, id.Request(identity.Digest{1})))
+	f.Add(encode(f, id.Request(identity.Digest{}, identity.Digest{})))
+	f.Add(encode(f, id.Request(identity.Digest{1}, identity.Digest{})))
 	f.Add([]byte(`{"kind": "nereid request", "version": 1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := identity.ParseRequest(b)
@@ -153,7 +153,7 @@ func FuzzOpen(f *testing.F) {
 				require.ErrorAs(t, err, new(*identity.Error))
 				continue
 			}
-			require.NoError(t, id.Request(identity.Digest{}).Verify())
+			require.NoError(t, id.Request(identity.Digest{}, identity.Digest{}).Verify())
 		}
 	})
 }

@@ -90,7 +90,7 @@ func parseSecret(plain []byte) (*Identity, error) {
 		return nil, &Error{Damaged, "a damaged identity: a secret is not of 32 bytes", "restore the file from a copy"}
 	}
 	id := restore(f.Card, f.Created, protocols.NewSeed([32]byte(f.Signing)), protocols.NewSeed([32]byte(f.Root)))
-	if err := id.Request(Digest{}).Verify(); err != nil {
+	if err := id.Request(Digest{}, Digest{}).Verify(); err != nil {
 		return nil, err
 	}
 	return id, nil

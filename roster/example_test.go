@@ -38,7 +38,7 @@ func agree() error {
 	}
 	// South compares the founder's fingerprint and answers; north compares
 	// south's and approves.
-	members, err := roster.New(invitation).Approve(invitation.Join(south))
+	members, err := roster.New(invitation).Approve(invitation.Join(south, identity.Digest{}))
 	if err != nil {
 		return err
 	}

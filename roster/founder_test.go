@@ -30,7 +30,7 @@ func TestLocksOfAnOddFounder(t *testing.T) {
 	r := New(i)
 	for _, id := range []*identity.Identity{south, lab} {
 		var err error
-		r, err = r.Approve(i.Join(id))
+		r, err = r.Approve(i.Join(id, identity.Digest{}))
 		require.NoError(t, err)
 	}
 	good, err := r.Lock(Terms{Fanout: 1, Plan: []byte("p"), Beacon: [32]byte{1}})
@@ -39,20 +39,24 @@ func TestLocksOfAnOddFounder(t *testing.T) {
 		change func(*lockBody)
 		want   Reason
 	}{
-		"nothing":            {func(*lockBody) {}, ""},
-		"other queriers":     {func(b *lockBody) { b.Queriers = nil }, ""},
-		"party as querier":   {func(b *lockBody) { b.Queriers = append(b.Queriers, i.Join(member("west", identity.Party, ""))) }, Damaged},
-		"querier as party":   {func(b *lockBody) { b.Parties = append(b.Parties, i.Join(member("west", identity.Querier, ""))) }, Damaged},
-		"founder left":       {func(b *lockBody) { b.Parties[0] = i.Join(member("west", identity.Party, "c:1")) }, Damaged},
+		"nothing":        {func(*lockBody) {}, ""},
+		"other queriers": {func(b *lockBody) { b.Queriers = nil }, ""},
+		"party as querier": {func(b *lockBody) {
+			b.Queriers = append(b.Queriers, i.Join(member("west", identity.Party, ""), identity.Digest{}))
+		}, Damaged},
+		"querier as party": {func(b *lockBody) {
+			b.Parties = append(b.Parties, i.Join(member("west", identity.Querier, ""), identity.Digest{}))
+		}, Damaged},
+		"founder left":       {func(b *lockBody) { b.Parties[0] = i.Join(member("west", identity.Party, "c:1"), identity.Digest{}) }, Damaged},
 		"twice":              {func(b *lockBody) { b.Parties = append(b.Parties, b.Parties[1]) }, Duplicate},
-		"querier of a party": {func(b *lockBody) { b.Queriers[0] = i.Join(member("South", identity.Querier, "")) }, Duplicate},
+		"querier of a party": {func(b *lockBody) { b.Queriers[0] = i.Join(member("South", identity.Querier, ""), identity.Digest{}) }, Duplicate},
 		"other study": {func(b *lockBody) {
 			b.Invitation = invite("y", north).body
 			b.Parties[0] = b.Invitation.Founder
 		}, Foreign},
-		"other invitation of a request": {func(b *lockBody) { b.Parties[1] = invite("y", north).Join(south) }, Foreign},
+		"other invitation of a request": {func(b *lockBody) { b.Parties[1] = invite("y", north).Join(south, identity.Digest{}) }, Foreign},
 		"root without address": {func(b *lockBody) {
-			b.Parties[1] = i.Join(member("south", identity.Party, ""))
+			b.Parties[1] = i.Join(member("south", identity.Party, ""), identity.Digest{})
 			slices.Reverse(b.Parties)
 		}, Invalid},
 		"fan-out":   {func(b *lockBody) { b.Fanout = -1 }, Invalid},

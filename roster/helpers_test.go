@@ -54,7 +54,7 @@ func invite(t testing.TB, founder *identity.Identity, name, content string) rost
 
 func approve(t testing.TB, r roster.Roster, id *identity.Identity) roster.Roster {
 	t.Helper()
-	r, err := r.Approve(r.Invitation().Join(id))
+	r, err := r.Approve(r.Invitation().Join(id, identity.Digest{}))
 	require.NoError(t, err)
 	return r
 }

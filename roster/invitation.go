@@ -69,7 +69,7 @@ func Invite(s Study, founder *identity.Identity) (Invitation, error) {
 	}
 	b := invitationBody{Study: s}
 	b.Founder.Key = founder.Key()
-	b.Founder = founder.Request(b.digest())
+	b.Founder = founder.Request(b.digest(), identity.Digest{})
 	return Invitation{b}, b.check()
 }
 
@@ -102,8 +102,11 @@ func (i Invitation) Founder() identity.Request { return i.body.Founder }
 // key.
 func (i Invitation) Digest() identity.Digest { return i.body.digest() }
 
-// Join returns the request of an identity that agrees to the study.
-func (i Invitation) Join(id *identity.Identity) identity.Request { return id.Request(i.Digest()) }
+// Join returns the request of an identity that agrees to the study. queryKey is the
+// hash of the key that a querier has for the study, and zero for parties.
+func (i Invitation) Join(id *identity.Identity, queryKey identity.Digest) identity.Request {
+	return id.Request(i.Digest(), queryKey)
+}
 
 // Encode returns the form that [ParseInvitation] reads.
 func (i Invitation) Encode() ([]byte, error) {

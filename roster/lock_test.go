@@ -123,7 +123,7 @@ func TestIdentifierIsInjective(t *testing.T) {
 		require.NoError(t, err)
 		r := roster.New(i)
 		for _, p := range c.rest {
-			r, err = r.Approve(i.Join(people[p]))
+			r, err = r.Approve(i.Join(people[p], identity.Digest{}))
 			require.NoError(t, err)
 		}
 		l, err := r.Lock(roster.Terms{Fanout: c.fanout, Plan: []byte(c.plan), Beacon: [32]byte{c.beacon}})

@@ -65,7 +65,7 @@ func TestInvitationIsSigned(t *testing.T) {
 func TestApprove(t *testing.T) {
 	c := newCast(t)
 	r, i := c.roster, c.roster.Invitation()
-	join := i.Join
+	join := func(id *identity.Identity) identity.Request { return i.Join(id, identity.Digest{}) }
 	south := c.people[1]
 	card := func(name, address string) *identity.Identity {
 		id, err := identity.New(identity.Card{Name: name, Role: identity.Party, Address: address})
@@ -84,9 +84,9 @@ func TestApprove(t *testing.T) {
 		"case of name": {join(card("South", "")), roster.Duplicate},
 		"address":      {join(card("east", "south.example.org:7000")), roster.Duplicate},
 		"querier":      {join(newIdentity(t, "south", identity.Querier)), roster.Duplicate},
-		"no study":     {card("east", "").Request(identity.Digest{}), roster.Foreign},
-		"other study":  {invite(t, c.people[0], "liver", "x").Join(card("east", "")), roster.Foreign},
-		"other leader": {invite(t, south, "Heart & lung <1>", "rows and rates").Join(card("east", "")), roster.Foreign},
+		"no study":     {card("east", "").Request(identity.Digest{}, identity.Digest{}), roster.Foreign},
+		"other study":  {invite(t, c.people[0], "liver", "x").Join(card("east", ""), identity.Digest{}), roster.Foreign},
+		"other leader": {invite(t, south, "Heart & lung <1>", "rows and rates").Join(card("east", ""), identity.Digest{}), roster.Foreign},
 		"forged":       {forged, roster.Forged},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +127,7 @@ func second[T any](_ T, err error) error { return err }
 func TestApproveKeyTwice(t *testing.T) {
 	c := newCast(t)
 	twin := renamed(t, c.people[1], "east")
-	_, err := c.roster.Approve(c.roster.Invitation().Join(twin))
+	_, err := c.roster.Approve(c.roster.Invitation().Join(twin, identity.Digest{}))
 	require.ErrorIs(t, err, roster.Duplicate)
 	require.ErrorContains(t, err, "east has the key")
 }

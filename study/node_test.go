@@ -277,13 +277,21 @@ func regressionCluster(t *testing.T) *cluster {
 	return newCluster(t, terms, tables, test.X[:3])
 }
 
+// withQuerier returns the terms with the hash of a querier's key.
+func withQuerier(t *testing.T, terms Terms, pin [32]byte) Terms {
+	t.Helper()
+	next := *terms.terms
+	next.policy.pin = pin
+	require.NoError(t, next.seal())
+	return Terms{&next}
+}
+
 func newCluster(t *testing.T, terms Terms, tables []dataset.Table, rows [][]float64) *cluster {
 	t.Helper()
 	seeds := testSeeds(len(tables) + 1)
 	q, err := NewQuerier(terms, seeds[len(tables)])
 	require.NoError(t, err)
-	terms, err = terms.WithQuerier(q.Pin())
-	require.NoError(t, err)
+	terms = withQuerier(t, terms, q.Pin())
 	return &cluster{terms: terms, tables: tables, rows: rows, seeds: seeds}
 }
 

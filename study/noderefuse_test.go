@@ -37,8 +37,7 @@ func TestNodesKeepToThePolicy(t *testing.T) {
 		require.ErrorContains(t, q.Learn(p), "the terms know a querier with key")
 		_, err = q.Requests(c.rows)
 		require.ErrorIs(t, err, ErrNotReady)
-		own, err := c.terms.WithQuerier(q.Pin())
-		require.NoError(t, err)
+		own := withQuerier(t, c.terms, q.Pin())
 		_, err = root.Ask(ctx, requests(own, other, c.rows)[0].Bytes)
 		require.ErrorContains(t, err, "the policy does not know querier")
 
@@ -92,7 +91,7 @@ func TestNodeRefusesOtherState(t *testing.T) {
 			n.Table.Y[0] = 1 - n.Table.Y[0]
 		}, "the rows or the secret seed are not those", ErrResume},
 		"other seed":  {func(n *NodeConfig) { n.Seed = c.seeds[0] }, "the rows or the secret seed are not those", ErrResume},
-		"other study": {func(n *NodeConfig) { n.Terms, _ = n.Terms.WithQuerier([32]byte{1}) }, "another study", ErrResume},
+		"other study": {func(n *NodeConfig) { n.Terms = withQuerier(t, n.Terms, [32]byte{1}) }, "another study", ErrResume},
 		"new journal": {func(n *NodeConfig) {
 			j, err := protocols.OpenJournal(filepath.Join(t.TempDir(), "journal"))
 			require.NoError(t, err)
@@ -229,8 +228,7 @@ func TestTerms(t *testing.T) {
 	seed := protocols.NewSeed([32]byte{5})
 	q, err := NewQuerier(first, seed)
 	require.NoError(t, err)
-	complete, err := first.WithQuerier(q.Pin())
-	require.NoError(t, err)
+	complete := withQuerier(t, other, q.Pin())
 	require.NotEqual(t, first.ID(), complete.ID())
 	again, err := NewQuerier(complete, seed)
 	require.NoError(t, err)

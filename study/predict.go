@@ -36,13 +36,12 @@ type querier struct {
 	key  *mhe.EncryptionKey
 }
 
-// newQuerier makes the key pair of the policy's querier from its seed. The key is
-// the same before and after its hash becomes a part of the terms.
+// newQuerier makes the key pair of the policy's querier from its seed. The key
+// depends on nothing else but the parameters: it must be the same before and after
+// its hash becomes a part of the terms.
 func newQuerier(t *terms, enc *mhe.Encoder, seed protocols.Seed) (*querier, error) {
-	name := t.policy.querier
-	l := protocols.Label{Point: t.point("querier", 0, name)}
-	l.Point.Study = t.draft
-	q := &querier{terms: t, name: name, enc: enc}
+	l := protocols.Label{Point: protocols.Point{Study: t.set.Hash(), Protocol: "querier"}}
+	q := &querier{terms: t, name: t.policy.querier, enc: enc}
 	var err error
 	q.sk, q.key, err = mhe.NewQuerierKey(t.set, l.Private(seed).Open)
 	return q, err

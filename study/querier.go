@@ -23,9 +23,9 @@ type Querier struct {
 	queries    protocols.Seed // of encryptions under that key
 }
 
-// NewQuerier makes the querier of the terms from its seed. The terms may be those
-// before the querier's key is in them: its hash is [Querier.Pin], with which
-// [Terms.WithQuerier] completes them. Requests need a querier of the complete terms.
+// NewQuerier makes the querier of the terms from its seed. Its key follows from the
+// seed and [Terms.Parameters] alone, so that it can be made before there are terms
+// with its hash, [Querier.Pin], in their policy. Requests need a querier of those.
 func NewQuerier(t Terms, seed protocols.Seed) (*Querier, error) {
 	q, err := newQuerier(t.terms, mhe.NewEncoder(t.set), seed)
 	if err != nil {

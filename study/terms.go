@@ -111,7 +111,6 @@ type terms struct {
 	policy     policy
 	beacon     [32]byte
 
-	draft     protocols.StudyID // of all but the querier's key
 	study     protocols.StudyID
 	canonical []byte
 	context   []byte   // of every round: the plan's hash
@@ -194,11 +193,9 @@ func (t *terms) seal() error {
 	}
 	t.context = t.planHash[:]
 	parameters := t.set.Hash()
-	b := fmt.Appendf(nil, "nereid study terms v1\nname %q\nparties %d\nfan-out %d\nplan %x\nparameters %x\n", t.cfg.Name, t.cfg.Parties, t.cfg.Fanout, t.planHash, parameters)
+	b := fmt.Appendf(nil, "nereid study terms v1\nname %q\nparties %d\nfan-out %d\ninsecure %t\nplan %x\nparameters %x\n", t.cfg.Name, t.cfg.Parties, t.cfg.Fanout, !t.set.Secure(), t.planHash, parameters)
 	b = fmt.Appendf(b, "features %d\nrows %d\norder %d\nclip %x\nunit %x\nfloor %x\nnumbers %t\n", t.declared.Features, t.declared.Rows, t.cfg.Seed, t.prep.clip, t.prep.unit, t.prep.floor, t.regression)
-	b = fmt.Appendf(b, "flooding %d\nquerier %q\nciphertexts %d\nrows opened %d\nbeacon %x\n", t.cfg.Flooding, t.policy.querier, t.policy.ciphertexts, t.policy.rows, t.beacon)
-	t.draft = sha3.Sum256(b)
-	t.canonical = fmt.Appendf(b, "querier's key %x\n", t.policy.pin)
+	t.canonical = fmt.Appendf(b, "flooding %d\nquerier %q\nquerier's key %x\nciphertexts %d\nrows opened %d\nbeacon %x\n", t.cfg.Flooding, t.policy.querier, t.policy.pin, t.policy.ciphertexts, t.policy.rows, t.beacon)
 	t.study = sha3.Sum256(t.canonical)
 	t.seed = sha3.Sum256(append([]byte("nereid/common-seed/v1"), t.study[:]...))
 	return nil
@@ -253,14 +250,6 @@ func (t Terms) Neighbours(self protocols.PartyID) []protocols.PartyID {
 // Policy returns what may be opened, and for whom.
 func (t Terms) Policy() Policy {
 	return Policy{Querier: t.policy.querier, Key: t.policy.pin, Rows: t.policy.rows, Ciphertexts: t.policy.ciphertexts}
-}
-
-// WithQuerier returns the terms with the hash of the querier's key, which the
-// querier makes for the terms without it; see [NewQuerier].
-func (t Terms) WithQuerier(pin [32]byte) (Terms, error) {
-	next := *t.terms
-	next.policy.pin = pin
-	return Terms{&next}, next.seal()
 }
 
 // Declared returns what the parties declared about their tables.

@@ -196,7 +196,7 @@ func (f File) PlanRequest() (nn.PlanRequest, error) {
 		for _, m := range f.Parties.Roster {
 			most = max(most, m.Rows)
 		}
-		if most == 0 || c.Batch == 0 {
+		if f.secretRows() != "" || c.Batch == 0 {
 			return nn.PlanRequest{}, &Violation{Field: "training.epochs", Found: fmt.Sprint(c.Epochs), Want: "training.steps, or public rows of the parties and a batch: passes over secret numbers of rows are no number of steps"}
 		}
 		c.Steps = c.Epochs * ((most + c.Batch - 1) / c.Batch)

@@ -72,7 +72,7 @@ func newIdentityNew() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printIdentity(c, format, id.Request(identity.Digest{}), saved)
+			return printIdentity(c, format, id.Request(identity.Digest{}, identity.Digest{}), saved)
 		},
 	}
 	addFlags(c, groups)
@@ -95,7 +95,7 @@ func saveIdentity(c *cobra.Command, id *identity.Identity, dir string, unlock *u
 	if err != nil {
 		return nil, err
 	}
-	request, err := id.Request(identity.Digest{}).Encode()
+	request, err := id.Request(identity.Digest{}, identity.Digest{}).Encode()
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func newIdentityShow() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				r = id.Request(identity.Digest{})
+				r = id.Request(identity.Digest{}, identity.Digest{})
 			} else if r, err = identity.ParseRequest(b); err != nil {
 				return inFile(args[0], err)
 			}
