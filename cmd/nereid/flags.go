@@ -153,6 +153,11 @@ func bindInsecure(f *pflag.FlagSet, s *studyfile.Simulate, name string) {
 func (o *printing) bind(f *pflag.FlagSet) {
 	f.Var(choice(&o.format, "text", "json"), "format", "`FORM` of the report, text or json; json is one line, the last on stdout")
 	f.StringVar(&o.output, "output", o.output, "`FILE` for the report instead of stdout; it is replaced once the report is complete")
+	o.bindLog(f)
+}
+
+// bindLog binds what is shown on stderr.
+func (o *printing) bindLog(f *pflag.FlagSet) {
 	f.BoolVarP(&o.quiet, "quiet", "q", o.quiet, "no progress on stderr")
 	f.BoolVarP(&o.verbose, "verbose", "v", o.verbose, "the same as --log-level info")
 	f.Var(&value{text: "warn", kind: "LEVEL", set: o.setLevel}, "log-level", "`LEVEL` of logs on stderr: debug (every message), info, warn or error")

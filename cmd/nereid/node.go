@@ -3,17 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/node"
 	"github.com/nereid-mhe/nereid/roster"
 	"github.com/nereid-mhe/nereid/study"
@@ -40,15 +35,24 @@ const nodeExample = `  nereid node --lock plan.lock --identity north.identity --
 type locked struct {
 	signer
 	lock string
+	toy  bool
 }
 
 func (o *locked) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.lock, "lock", "plan.lock", "`FILE` of the lock that all parties signed")
 	o.signer.bind(f)
+	f.BoolVar(&o.toy, "insecure", false, "the lock is of a toy ring with NO SECURITY AT ALL")
 }
 
-// read returns identity, lock, and what the lock means. Compiling the terms takes
-// seconds.
+// A lockedStudy is a lock that this identity may act under, and what it means.
+type lockedStudy struct {
+	lock  roster.Lock
+	id    *identity.Identity
+	file  studyfile.File
+	terms study.Terms
+}
+
+// read opens lock and identity.
 func (o *locked) read(c *cobra.Command) (l lockedStudy, err error) {
 	if l.lock, _, err = load(o.lock, roster.ParseLock); err != nil {
 		return l, err
@@ -62,16 +66,23 @@ func (o *locked) read(c *cobra.Command) (l lockedStudy, err error) {
 	return l, nil
 }
 
-// compile adds file and terms.
-func (l *lockedStudy) compile(ctx context.Context) (err error) {
-	l.file, l.terms, err = studyfile.Locked(ctx, l.lock)
-	return err
+// compile adds file and terms, which takes seconds for a network.
+func (o *locked) compile(ctx context.Context, l *lockedStudy) (err error) {
+	l.file, l.terms, err = studyfile.Locked(ctx, ringOf(o.toy), l.lock)
+	return inFile(o.lock, err)
+}
+
+func ringOf(toy bool) studyfile.Ring {
+	if toy {
+		return studyfile.Toy
+	}
+	return studyfile.Secure
 }
 
 func newNode() *cobra.Command {
 	var o locked
 	var data, dir, listen string
-	var p printing
+	p := defaultPrinting()
 	cores := 0
 	c := &cobra.Command{
 		Use: "node", Short: "Run a party of a locked study on this host", Long: nodeLong, Example: nodeExample, Args: noArgs,
@@ -95,11 +106,14 @@ func newNode() *cobra.Command {
 		case cores < 0:
 			return usageError("give 1 or more, or 0 for all", "--cores %d", cores)
 		}
+		if err := p.check(c.Flags()); err != nil {
+			return err
+		}
 		l, err := o.read(c)
 		if err != nil {
 			return err
 		}
-		if err := l.compile(c.Context()); err != nil {
+		if err := o.compile(c.Context(), &l); err != nil {
 			return err
 		}
 		columns := l.file.Columns()
@@ -109,10 +123,10 @@ func newNode() *cobra.Command {
 			return unreadable(err, "--data")
 		}
 		cfg := node.Config{Identity: l.id, Lock: l.lock, Terms: l.terms, Table: table, Dir: dir, Listen: listen, Cores: cores}
-		return p.show(c, func(log *slog.Logger, progress func(study.Progress)) error {
-			cfg.Log, cfg.Progress = log, progress
-			return serve(c.Context(), cfg)
-		})
+		d := newDisplay(c.ErrOrStderr(), p.quiet)
+		defer d.stop()
+		cfg.Log, cfg.Progress = newLog(d, c.ErrOrStderr(), p.level), d.update
+		return serve(c.Context(), cfg)
 	}
 	addFlags(c, groups)
 	return c
@@ -120,8 +134,6 @@ func newNode() *cobra.Command {
 
 // serve runs a node until it is told to stop, which is no failure of a node.
 func serve(ctx context.Context, cfg node.Config) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	n, err := node.Open(cfg)
 	if err != nil {
 		return err
@@ -129,21 +141,5 @@ func serve(ctx context.Context, cfg node.Config) error {
 	if a := n.Addr(); a != nil {
 		cfg.Log.Info("listening", "address", a.String())
 	}
-	err = n.Run(ctx)
-	return errors.Join(err, n.Close())
-}
-
-// stateOf names a file in a directory of a party.
-func stateOf(dir, party, file string) string { return filepath.Join(dir, party, file) }
-
-// partyNamed returns the number of a party of a lock.
-func partyNamed(l roster.Lock, name string) (int, error) {
-	var names []string
-	for i, p := range l.Parties() {
-		if p.Name == name {
-			return i, nil
-		}
-		names = append(names, p.Name)
-	}
-	return 0, usageError(fmt.Sprintf("name one of %q", names), "the lock has no party %q", name)
+	return errors.Join(n.Run(ctx), n.Close())
 }

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/nereid-mhe/nereid/node"
+	"github.com/nereid-mhe/nereid/protocols"
+)
+
+const statusLong = `Asks the nodes of a study how they are, over mutual TLS: phase, step, time left, for whom
+they wait, bytes, connections, openings. Any party and any querier of the lock may ask
+every party that has an address. A node that does not answer within a few seconds is
+reported as silent.`
+
+// A nodeStatus is what a node says, or why it does not.
+type nodeStatus struct {
+	Party string       `json:"party"`
+	Node  *node.Status `json:"node"` // null for a node that is silent
+	Error string       `json:"error,omitempty"`
+}
+
+func newStatus() *cobra.Command {
+	var o locked
+	var format string
+	wait := 5 * time.Second
+	c := &cobra.Command{
+		Use: "status [PARTY...]", Short: "Ask nodes how far they are and for whom they wait", Long: statusLong,
+		Example: "  nereid status --identity north.identity\n  nereid status south --identity lab.identity --format json",
+		Args:    cobra.ArbitraryArgs,
+	}
+	groups := []group{
+		{"Study", flagSet(o.bind)},
+		{"Output", flagSet(func(f *pflag.FlagSet) {
+			bindFormat(f, &format)
+			f.DurationVar(&wait, "wait", wait, "`TIME` to wait for an answer")
+		})},
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		l, err := o.read(c)
+		if err != nil {
+			return err
+		}
+		var ids []int
+		for _, name := range args {
+			id, err := l.party(name)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		if len(args) == 0 {
+			for i, p := range l.lock.Parties() {
+				if p.Address != "" {
+					ids = append(ids, i)
+				}
+			}
+		}
+		all := make([]nodeStatus, len(ids))
+		client := node.Client{Identity: l.id, Lock: l.lock}
+		var wg sync.WaitGroup
+		for k, id := range ids {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(c.Context(), wait)
+				defer cancel()
+				all[k].Party = l.lock.Parties()[id].Name
+				s, err := client.Status(ctx, protocols.PartyID(id))
+				if err != nil {
+					all[k].Error = err.Error()
+					return
+				}
+				all[k].Node = &s
+			})
+		}
+		wg.Wait()
+		return printReport(c, format, all, func(b *bytes.Buffer) { writeStatus(b, all) })
+	}
+	addFlags(c, groups)
+	return c
+}
+
+// party returns the number of a party.
+func (l lockedStudy) party(name string) (int, error) {
+	var names []string
+	for i, p := range l.lock.Parties() {
+		if p.Name == name {
+			return i, nil
+		}
+		names = append(names, p.Name)
+	}
+	return 0, usageError("name one of "+strings.Join(names, ", "), "the lock has no party %q", name)
+}
+
+func writeStatus(b *bytes.Buffer, all []nodeStatus) {
+	for i, s := range all {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		if s.Node == nil {
+			fmt.Fprintf(b, "%s: silent: %s\n", s.Party, s.Error)
+			continue
+		}
+		n := s.Node
+		fmt.Fprintf(b, "%s: %s, %d of %d", s.Party, n.Phase, n.Step, n.Steps)
+		if n.Stage != "" {
+			fmt.Fprintf(b, ", in %s", n.Stage)
+		}
+		if n.ETA != nil {
+			fmt.Fprintf(b, ", %s left", time.Duration(*n.ETA*float64(time.Second)).Round(time.Second))
+		}
+		if len(n.Waiting) > 0 {
+			fmt.Fprintf(b, ", waits for %s", strings.Join(n.Waiting, ", "))
+		}
+		fmt.Fprintf(b, "\n  model    %.16s\n", n.Model)
+		for _, a := range n.Opened {
+			fmt.Fprintf(b, "  querier  %s had %d of %d rows opened\n", a.Querier, a.Rows, a.Limit)
+		}
+		for _, p := range n.Peers {
+			state := "connected"
+			if !p.Connected {
+				state = "not connected"
+			}
+			fmt.Fprintf(b, "  peer     %s: %s, %s in, %s out", p.Name, state, size(p.In), size(p.Out))
+			if p.Connects > 1 {
+				fmt.Fprintf(b, ", %d reconnections", p.Connects-1)
+			}
+			if p.Problem != "" {
+				fmt.Fprintf(b, ", %s", p.Problem)
+			}
+			b.WriteString("\n")
+		}
+	}
+}
