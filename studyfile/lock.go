@@ -31,6 +31,60 @@ func (m *Mismatch) Error() string {
 // Unwrap returns [ErrMismatch].
 func (m *Mismatch) Unwrap() error { return ErrMismatch }
 
+// Invite returns the invitation of a founder, a party that the file names if it has a
+// roster, to a study. It compiles the study, so that nobody joins one that cannot be
+// locked. Errors are those of [Lock].
+func Invite(ctx context.Context, ring Ring, f File, founder *identity.Identity) (roster.Invitation, error) {
+	if _, err := f.Terms(ctx, ring, [32]byte{}, [32]byte{}); err != nil {
+		return roster.Invitation{}, err
+	}
+	if founder.Card().Role != identity.Party {
+		return roster.Invitation{}, &Mismatch{"founder", describe(founder), "a party invites"}
+	}
+	if err := f.names(founder); err != nil {
+		return roster.Invitation{}, err
+	}
+	s, err := roster.NewStudy(f.Name, f.Canonical())
+	if err != nil {
+		return roster.Invitation{}, err
+	}
+	return roster.Invite(s, founder)
+}
+
+// Join returns the request of an identity that the study names in its role, or of any
+// party if the file has no roster. That of a querier has its key; see [QueryKey].
+func Join(ctx context.Context, ring Ring, i roster.Invitation, id *identity.Identity) (identity.Request, error) {
+	var key identity.Digest
+	f, err := Of(i)
+	if err == nil {
+		err = f.names(id)
+	}
+	if err == nil && id.Card().Role == identity.Querier {
+		key, err = QueryKey(ctx, ring, id, i)
+	}
+	if err != nil {
+		return identity.Request{}, err
+	}
+	return i.Join(id, key), nil
+}
+
+// names refuses an identity that the study does not name.
+func (f File) names(id *identity.Identity) error {
+	c := id.Card()
+	what, names := "queriers", f.querierNames()
+	if c.Role == identity.Party {
+		what, names = "parties", f.partyNames()
+	}
+	if len(names) == 0 && c.Role == identity.Party || slices.Contains(names, c.Name) {
+		return nil
+	}
+	return &Mismatch{what, describe(id), list(names)}
+}
+
+func describe(id *identity.Identity) string {
+	return fmt.Sprintf("the %s %s", id.Card().Role, id.Card().Name)
+}
+
 // Lock fixes a roster: it compiles the study of the invitation for the roster's
 // querier and puts [study.Terms.Canonical] in the lock as the crypto plan. Parties
 // are in the order of the file's roster, or of approval if the file has none.
@@ -128,7 +182,7 @@ func QueryKey(ctx context.Context, ring Ring, id *identity.Identity, i roster.In
 		return [32]byte{}, err
 	}
 	if c := id.Card(); c.Role != identity.Querier || !slices.Contains(f.querierNames(), c.Name) {
-		return [32]byte{}, &Mismatch{"queriers", fmt.Sprintf("the %s %s", c.Role, c.Name), list(f.querierNames())}
+		return [32]byte{}, &Mismatch{"queriers", describe(id), list(f.querierNames())}
 	}
 	terms, err := f.Terms(ctx, ring, [32]byte{}, [32]byte{})
 	if err != nil {

@@ -62,6 +62,10 @@ func approve(t testing.TB, i roster.Invitation, key [32]byte, members ...*identi
 		q := i.Join(id, identity.Digest{})
 		if id.Card().Role == identity.Querier {
 			q = i.Join(id, key)
+		} else if id.Card().Name != "west" && key != [32]byte{} {
+			joined, err := studyfile.Join(t.Context(), studyfile.Toy, i, id)
+			require.NoError(t, err)
+			require.Equal(t, q, joined)
 		}
 		var err error
 		r, err = r.Approve(q)
@@ -164,6 +168,12 @@ func TestLockWantsWhomTheFileNames(t *testing.T) {
 
 	_, err := studyfile.QueryKey(t.Context(), studyfile.Toy, p.south, i)
 	require.ErrorContains(t, err, "queriers: found the party south; the study says lab")
+	_, err = studyfile.Join(t.Context(), studyfile.Toy, i, p.west)
+	require.ErrorContains(t, err, "parties: found the party west; the study says north, south")
+	for _, id := range []*identity.Identity{p.lab, p.west} {
+		_, err = studyfile.Invite(t.Context(), studyfile.Toy, parsed(t, []byte(agreed)), id)
+		require.ErrorIs(t, err, studyfile.ErrMismatch)
+	}
 
 	// Without a roster in the file, any parties of the right number.
 	counted := strings.Replace(agreed, "roster: [{name: north, rows: 20}, {name: south, rows: 15}]", "count: 2", 1)

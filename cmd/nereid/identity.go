@@ -155,12 +155,13 @@ type identityJSON struct {
 	Created     time.Time       `json:"created"`
 	Fingerprint identity.Digest `json:"fingerprint"`
 	Key         identity.Key    `json:"key"`
-	Study       identity.Digest `json:"study,omitzero"` // the invitation that a request answers
+	Study       identity.Digest `json:"study,omitzero"`     // the invitation that a request answers
+	QueryKey    identity.Digest `json:"query_key,omitzero"` // of a querier in that study
 	Files       []savedFile     `json:"files,omitempty"`
 }
 
 func printIdentity(c *cobra.Command, format string, r identity.Request, saved []savedFile) error {
-	report := identityJSON{r.Card, r.Created, r.Key.Fingerprint(), r.Key, r.Study, saved}
+	report := identityJSON{r.Card, r.Created, r.Key.Fingerprint(), r.Key, r.Study, r.QueryKey, saved}
 	return printReport(c, format, report, func(t *page) {
 		t.fact("name", r.Name)
 		t.fact("role", string(r.Role))
@@ -169,6 +170,9 @@ func printIdentity(c *cobra.Command, format string, r identity.Request, saved []
 		t.fact("fingerprint", r.Key.Fingerprint().String())
 		if r.Study != (identity.Digest{}) {
 			t.fact("answers", fmt.Sprintf("the invitation %v", r.Study))
+		}
+		if r.QueryKey != (identity.Digest{}) {
+			t.fact("query key", r.QueryKey.String())
 		}
 		t.saved(saved)
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -13,54 +14,53 @@ import (
 
 	"github.com/nereid-mhe/nereid/internal/canon"
 	"github.com/nereid-mhe/nereid/roster"
+	"github.com/nereid-mhe/nereid/studyfile"
 )
 
 func newLock() *cobra.Command {
-	terms := roster.Terms{Fanout: 2}
-	var plan, file string
+	var file string
 	return studyCommand(&cobra.Command{
 		Use: "lock ROSTER", Short: "Fix study, roster, tree and crypto plan for all to sign",
 		Long: `Fixes a study: its content, the roster in order, the tree, the crypto plan and a fresh
-random number, under one hash. The first party is the root of the tree. A party with
-others below it must have an address, for they dial it.`,
-		Example: `  nereid study lock heart.roster --plan heart.plan --fanout 3
-  nereid study lock heart.roster --plan heart.plan --order south,north,west`,
-		Args: wantArgs(1, 1, "the file of a ROSTER"),
+random number, under one hash. The crypto plan is compiled from the study. All whom the
+study names must be in the roster, and nobody else.
+
+The first party is the root of the tree. Parties are in the order of the study's roster;
+if it has none, of approval, those with an address first. A party with others below it
+must have an address, for they dial it.`,
+		Example: `  nereid study lock heart.roster`,
+		Args:    wantArgs(1, 1, "the file of a ROSTER"),
 	}, "Lock", func(f *pflag.FlagSet) {
-		f.StringVar(&plan, "plan", "", "`FILE` of the crypto plan; required")
-		f.IntVar(&terms.Fanout, "fanout", terms.Fanout, "`N` children per inner node of the tree that joins the parties")
-		f.StringSliceVar(&terms.Order, "order", nil, "`NAME,...` of all parties, the root first (default: in the order of approval, those with an address first)")
 		f.StringVar(&file, "output", "plan.lock", "`FILE` for the lock")
-	}, func(_ *cobra.Command, args []string) (a agreement, err error) {
+	}, func(c *cobra.Command, args []string) (agreement, error) {
 		r, _, err := load(args[0], roster.Parse)
 		if err != nil {
-			return a, err
+			return agreement{}, err
 		}
-		if plan == "" {
-			return a, usageError("name the file of the crypto plan", "--plan is missing")
+		if err := compilingOf(c, r.Invitation()); err != nil {
+			return agreement{}, err
 		}
-		if terms.Plan, err = readDocument(plan); err != nil {
-			return a, err
-		}
-		return lock(r, terms, file)
+		a, err := lock(c.Context(), r, file)
+		return a, mismatch(args[0], err, "approve, replace or remove members until all are in whom the study names")
 	})
 }
 
 // lock writes a lock. One that is there already stays if it says the same, but for
 // its random number and the signatures.
-func lock(r roster.Roster, t roster.Terms, path string) (agreement, error) {
+func lock(ctx context.Context, r roster.Roster, path string) (agreement, error) {
 	_, err := os.Lstat(path)
 	exists := !errors.Is(err, fs.ErrNotExist)
 	var old roster.Lock
+	var beacon [32]byte
 	if exists {
 		if old, _, err = load(path, roster.ParseLock); err != nil {
 			return agreement{}, err
 		}
-		t.Beacon = old.Beacon()
+		beacon = old.Beacon()
 	} else {
-		_, _ = rand.Read(t.Beacon[:]) // ends the program rather than fail
+		_, _ = rand.Read(beacon[:]) // ends the program rather than fail
 	}
-	l, err := r.Lock(t)
+	l, err := studyfile.Lock(ctx, studyfile.Secure, r, beacon)
 	if err != nil {
 		return agreement{}, err
 	}
@@ -89,7 +89,8 @@ func newSign() *cobra.Command {
 		Use: "sign LOCK", Short: "Sign a lock, as one of its parties",
 		Long: `Adds your signature to your copy of the lock, after you compared the lock's fingerprint
 with the founder's. Look at it first, with "nereid study show": who is in, and with
-which fingerprints.`,
+which fingerprints. What follows from the study is computed here again: a lock that says
+anything else is not signed.`,
 		Example: `  nereid study sign plan.lock --identity south.identity`,
 		Args:    wantArgs(1, 1, "the file of a LOCK"),
 	}, "Signature", func(f *pflag.FlagSet) {
@@ -107,6 +108,9 @@ which fingerprints.`,
 		signed, err := l.Sign(id)
 		if err != nil {
 			return agreement{}, inFile(args[0], err)
+		}
+		if _, err := locked(c, args[0], l); err != nil {
+			return agreement{}, err
 		}
 		if err := confirm(c, "the lock", l.Fingerprint(), fingerprint, "Do all parties have the same, and do you want this study?"); err != nil {
 			return agreement{}, err
@@ -161,7 +165,8 @@ func newVerify() *cobra.Command {
 	var who signer
 	return studyCommand(&cobra.Command{
 		Use: "verify LOCK", Short: "Check that a lock is whole and signed by all",
-		Long: `Checks a lock: its hash, the roster, the tree, and the signature of every party. With
+		Long: `Checks a lock: its hash, the roster, the tree, and the signature of every party. The
+crypto plan and all that follows from the study is computed again and compared. With
 --identity it checks what a node checks, that you are in it and have signed it too. A
 lock that does not hold is exit code 5.`,
 		Example: `  nereid study verify plan.lock
@@ -172,14 +177,24 @@ lock that does not hold is exit code 5.`,
 		if err != nil {
 			return agreement{}, err
 		}
-		if who.file == "" {
-			return ofLock(l), inFile(args[0], l.Verify())
+		check := l.Verify
+		if who.file != "" {
+			id, err := who.open(c)
+			if err != nil {
+				return agreement{}, err
+			}
+			check = func() error { return l.Admit(id) }
 		}
-		id, err := who.open(c)
+		if err := check(); err != nil {
+			return agreement{}, inFile(args[0], err)
+		}
+		terms, err := locked(c, args[0], l)
 		if err != nil {
 			return agreement{}, err
 		}
-		return ofLock(l), inFile(args[0], l.Admit(id))
+		a := ofLock(l)
+		a.Terms = harmless(terms.Canonical())
+		return a, nil
 	})
 }
 
@@ -199,6 +214,7 @@ func newShow() *cobra.Command {
 			var l roster.Lock
 			l, err = roster.ParseLock(b)
 			a, i = ofLock(l), l.Invitation()
+			a.Terms = harmless(l.Plan())
 		case roster.KindRoster:
 			var r roster.Roster
 			r, err = roster.Parse(b)

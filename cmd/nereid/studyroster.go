@@ -12,6 +12,7 @@ import (
 
 	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/roster"
+	"github.com/nereid-mhe/nereid/studyfile"
 )
 
 func newInvite() *cobra.Command {
@@ -21,7 +22,10 @@ func newInvite() *cobra.Command {
 		Use: "invite", Short: "Found a study: write its roster and the invitation for others",
 		Long: `Founds a study. It writes FILE.roster, which stays with the founder, and
 FILE.invitation, which goes to all others: the study, signed by the founder. Another
-content of the study needs another invitation, and all must join again.`,
+content of the study needs another invitation, and all must join again.
+
+The study is compiled, to see that it can be locked. A file that serves a simulation
+may have to say more: the number of features, and rows or a batch and steps.`,
 		Example: `  nereid study invite --study heart.yaml --identity north.identity`,
 		Args:    noArgs,
 	}, "Study", func(f *pflag.FlagSet) {
@@ -32,7 +36,7 @@ content of the study needs another invitation, and all must join again.`,
 		if file == "" {
 			return agreement{}, usageError("name the file that describes the study", "--study is missing")
 		}
-		s, err := studyOf(file)
+		f, err := readStudy(file)
 		if err != nil {
 			return agreement{}, err
 		}
@@ -40,9 +44,11 @@ content of the study needs another invitation, and all must join again.`,
 		if err != nil {
 			return agreement{}, err
 		}
-		i, err := roster.Invite(s, id)
+		compiling(c, f)
+		i, err := studyfile.Invite(c.Context(), studyfile.Secure, f, id)
 		if err != nil {
-			return agreement{}, err
+			err = mismatch(file, err, "invite with the identity of a party that the file names, or change the file")
+			return agreement{}, &fromFile{file, err}
 		}
 		return found(i, filepath.Join(dir, stem(file)))
 	})
@@ -88,7 +94,8 @@ func newJoin() *cobra.Command {
 		Use: "join INVITATION", Short: "Answer an invitation: write a request for the founder",
 		Long: `Answers the invitation to a study, after you compared the founder's fingerprint. Read the
 study first, with "nereid study show". It writes FILE-NAME.request, which goes to the
-founder: by it you agree to this study as it is, and to no other.`,
+founder: by it you agree to this study as it is, and to no other. The request of a
+querier holds the hash of the key that predictions are opened to.`,
 		Example: `  nereid study join heart.invitation --identity south.identity`,
 		Args:    wantArgs(1, 1, "the file of an INVITATION"),
 	}, "Study", func(f *pflag.FlagSet) {
@@ -114,7 +121,13 @@ founder: by it you agree to this study as it is, and to no other.`,
 		if err := confirm(c, "the founder "+founder.Name, founder.Key.Fingerprint(), fingerprint, "Did "+founder.Name+" read out the same?"); err != nil {
 			return agreement{}, err
 		}
-		request := i.Join(id)
+		if err := compilingOf(c, i); err != nil {
+			return agreement{}, err
+		}
+		request, err := studyfile.Join(c.Context(), studyfile.Secure, i, id)
+		if err != nil {
+			return agreement{}, mismatch(args[0], err, "join with the identity that the study names")
+		}
 		b, err := request.Encode()
 		if err != nil {
 			return agreement{}, err

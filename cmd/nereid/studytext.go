@@ -17,6 +17,7 @@ type agreement struct {
 	Members []memberJSON    `json:"members,omitempty"`
 	Lock    *lockJSON       `json:"lock,omitempty"`
 	Content string          `json:"content,omitempty"` // of the study, as showStudy has it
+	Terms   string          `json:"terms,omitempty"`   // crypto plan of a lock, one field a line
 	Files   []savedFile     `json:"files,omitempty"`
 
 	next string // what to do next, for people
@@ -93,7 +94,9 @@ func (a agreement) text(t *page) {
 	if a.next != "" {
 		t.fact("next", a.next)
 	}
-	if a.Content != "" {
-		t.line("\n%s", a.Content)
+	for _, s := range []string{a.Content, a.Terms} {
+		if s != "" {
+			t.line("\n%s", s)
+		}
 	}
 }
