@@ -68,7 +68,8 @@ func TestDriveOverLossyNetwork(t *testing.T) {
 	}
 	var done, gone sync.WaitGroup
 	done.Add(parties)
-	stop := make(chan struct{})
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	for _, p := range s.tree.Members() {
 		m, net := s.machine(p), &lossy{boxes, p, rand.New(rand.NewPCG(1, uint64(p))), 0.2}
 		gone.Go(func() {
@@ -76,23 +77,11 @@ func TestDriveOverLossyNetwork(t *testing.T) {
 				t.Errorf("party %d: %v", p, err)
 			}
 			done.Done()
-			for ctx.Err() == nil {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if msg, err := net.Receive(ctx); err == nil {
-					out, _ := m.Step(msg)
-					for _, o := range out {
-						_ = net.Send(ctx, o)
-					}
-				}
-			}
+			_ = protocols.Attend(serving, nil, m, net) // until all are done
 		})
 	}
 	done.Wait()
-	close(stop)
+	stop()
 	gone.Wait()
 	s.check(t)
 }
@@ -139,6 +128,22 @@ func TestDriveLogsAndGoesOn(t *testing.T) {
 	require.Contains(t, log.String(), "field=encoding")
 	require.Contains(t, log.String(), "refresh@3/layer1/forward#0")
 	require.Contains(t, log.String(), "nothing arrived, sending again")
+}
+
+// After a restart everything may come at once, the input last. Nothing is lost,
+// and a party that knows the result early still sums for its parent.
+func TestDriveKeepsEarlyMessages(t *testing.T) {
+	s := newStudy(t, 7, 2)
+	honest := s.honest()
+	mine := to(1, honest) // input, two shares, result
+	boom := errors.New("the end")
+	net := &script{receive: []any{mine[1], mine[1], mine[3], mine[0], mine[2], boom}}
+	m := s.machine(1)
+	require.NoError(t, protocols.Drive(t.Context(), nil, m, net))
+	require.True(t, m.Done())
+	require.Equal(t, []any{mine[2], boom}, net.receive, "done with the result")
+	require.ErrorIs(t, protocols.Attend(t.Context(), nil, m, net), boom)
+	require.ElementsMatch(t, from(1, honest), net.sent)
 }
 
 func TestDriveStops(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/nereid-mhe/nereid/protocols"
 	"github.com/nereid-mhe/nereid/protocols/transport/internal/wire"
 )
 
@@ -122,34 +123,41 @@ func (e *Endpoint) know(t *transfer) {
 
 // onChunk adds a chunk to its body. The last one is verified without the mutex.
 func (e *Endpoint) onChunk(l *link, c *wire.Chunk) error {
-	var full *transfer
-	err := e.locked(l, func() error {
-		t, err := e.place(l.to, c)
+	var t *transfer
+	var m protocols.Message
+	err := e.locked(l, func() (err error) {
+		t, err = e.place(l.to, c)
 		if t != nil && len(t.data) == t.size {
-			t.checking, full = true, t
+			t.checking, m = true, t.message()
+		} else {
+			t = nil
 		}
 		return err
 	})
-	if err != nil || full == nil {
+	if err != nil || t == nil {
 		return err
 	}
-	right := full.message().Checksum() == full.id
+	right := m.Checksum() == m.Sum
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	full.checking = false
+	t.checking = false
 	switch {
-	case full.gone:
-	case right:
-		full.whole = true
-		e.landed(full)
-	default:
-		full.up.settle(full)
-		wanted := full.wanted
-		full.reset()
-		if wanted {
-			full.want()
+	case t.gone:
+	case t.taken || t.attempt != c.Attempt: // let go or asked for again meanwhile
+		if t.missing() {
+			t.up.tell(t, sayWant)
 		}
-		return fmt.Errorf("%w: a body that is not what party %d sent", ErrForged, full.msg.From)
+	case right:
+		t.whole = true
+		e.landed(t)
+	default:
+		wanted := t.wanted
+		t.up.settle(t)
+		t.reset()
+		if wanted {
+			t.want()
+		}
+		return fmt.Errorf("%w: a body that is not what party %d sent", ErrForged, m.From)
 	}
 	return nil
 }

@@ -88,6 +88,7 @@ func (e *Endpoint) join(n *neighbour, h *wire.Hello, cancel context.CancelFunc) 
 		}
 	}
 	l.wakeUp()
+	e.cfg.Log.Info("connected", "peer", n.Name, "restarted", lost)
 	return l, nil
 }
 
