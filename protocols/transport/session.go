@@ -88,7 +88,6 @@ func (e *Endpoint) join(n *neighbour, h *wire.Hello, cancel context.CancelFunc) 
 		}
 	}
 	l.wakeUp()
-	e.cfg.Log.Info("connected", "peer", n.Name, "restarted", lost)
 	return l, nil
 }
 
