@@ -63,10 +63,11 @@ type Config struct {
 	// status and send queries.
 	Readers []ed25519.PublicKey
 
-	// Status makes the report that [Client.Status] returns, Query the answer that
-	// [Client.Query] returns. Nil refuses. Query must give the same answer when
-	// it is asked again, because a client repeats a query whose answer was lost,
-	// and it is called for several clients at once.
+	// Status makes the report that [Client.Status] returns, of at most 256 KiB,
+	// and Query the answer that [Client.Query] returns. Nil refuses. Query must
+	// give the same answer when it is asked again, because a client repeats a
+	// query whose answer was lost, and end with ctx. It is called for several
+	// clients at once.
 	Status func() []byte
 	Query  func(ctx context.Context, from ed25519.PublicKey, request []byte) ([]byte, error)
 
@@ -88,7 +89,7 @@ const (
 	maxHeader = 160 << 10 // bytes of a message without its body, which lists up to 65535 parties
 	maxFrame  = maxChunk + maxHeader
 	maxCredit = 1 << 40 // bytes
-	maxOpen   = 1 << 16 // messages that a neighbour may have offered and not forgotten
+	maxOpen   = 1 << 16 // messages of a party that may be known and not forgotten
 )
 
 func (c Config) withDefaults() Config {

@@ -37,6 +37,7 @@ type Endpoint struct {
 	transfers  map[[32]byte]*transfer
 	rounds     map[[32]byte]*round
 	forgotten  map[[32]byte]bool
+	offered    map[protocols.PartyID]int // messages here, by the party that made them
 	store      *store
 	strangers  record
 	outside    traffic // of strangers and readers
@@ -61,6 +62,7 @@ func Open(cfg Config) (*Endpoint, error) {
 		transfers:  map[[32]byte]*transfer{},
 		rounds:     map[[32]byte]*round{},
 		forgotten:  map[[32]byte]bool{},
+		offered:    map[protocols.PartyID]int{},
 	}
 	if e.sign, err = e.identity.signer(); err != nil {
 		return nil, err

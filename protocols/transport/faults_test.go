@@ -69,6 +69,7 @@ func (w *world) behind(rate int, delay time.Duration) []proxy {
 
 // Slow links that break all the time delay a run, but do not change it.
 func TestLinksCutAtRandom(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 5, 2, 0, 1)
 	w.width = 8 << 10 // 64 KiB
 	proxies := w.behind(2_000_000, 10*time.Millisecond)
@@ -224,4 +225,28 @@ func TestSpill(t *testing.T) {
 	all[1].Forget(func(p protocols.Point) bool { return p.Step < 7 })
 	require.Empty(t, spilled(t, dir))
 	require.EqualValues(t, size, all[1].Stats().InMemory)
+}
+
+// A connection on which nothing comes any more, and nothing says so, is noticed
+// by both ends and made again.
+func TestSilentConnection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("gRPC probes no faster than every 10 s")
+	}
+	t.Parallel()
+	w := newWorld(t, 2, 1, 0)
+	proxies := w.behind(0, 0)
+	throughProxy := w.change
+	w.change = func(c *Config) { throughProxy(c); c.Liveness = time.Second }
+	all := w.openAll()
+	connected(t, all...)
+	for _, stream := range []string{"upstream", "downstream"} {
+		proxies[0].add(t, `{"type": "timeout", "stream": %q, "attributes": {"timeout": 0}}`, stream)
+	}
+	for _, e := range all {
+		require.Eventually(t, func() bool { return !e.Stats().Peers[0].Connected }, 20*time.Second, time.Millisecond)
+	}
+	proxies[0].Toxics.ResetToxics(context.Background())
+	connected(t, all...)
+	w.check(all, 0, 3, 0, 1)
 }

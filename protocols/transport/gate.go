@@ -2,8 +2,10 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -56,6 +58,7 @@ type authInfo struct {
 // connection that is meant well is quickly done or already dead.
 type gate struct {
 	credentials.TransportCredentials
+	config   *tls.Config
 	identity identity
 	traffic  func(caller) *traffic            // where the bytes of a caller count
 	refuse   func(remote net.Addr, err error) // told of every connection refused
@@ -67,6 +70,7 @@ type gate struct {
 func newGate(i identity, t func(caller) *traffic, refuse func(net.Addr, error)) *gate {
 	return &gate{
 		TransportCredentials: credentials.NewTLS(i.config()),
+		config:               i.config(),
 		identity:             i, traffic: t, refuse: refuse, open: map[string][]net.Conn{},
 	}
 }
@@ -75,20 +79,26 @@ func newGate(i identity, t func(caller) *traffic, refuse func(net.Addr, error)) 
 func (g *gate) Clone() credentials.TransportCredentials { return g }
 
 // ServerHandshake implements [credentials.TransportCredentials]. The server has
-// set a deadline on raw.
+// set a deadline on raw, and closes it when the handshake fails.
 func (g *gate) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	wired := newWireConn(raw, &traffic{})
 	g.enter("", wired)
-	conn, info, err := g.TransportCredentials.ServerHandshake(wired)
-	g.leave("", wired)
+	defer g.leave("", wired)
+	conn := tls.Server(wired, g.config)
+	err := conn.Handshake()
+	if err == nil && conn.ConnectionState().NegotiatedProtocol == "" {
+		err = fmt.Errorf("%w: not HTTP/2", ErrMalformed)
+	}
 	if err != nil {
 		g.refuse(raw.RemoteAddr(), err)
+		if errors.As(err, new(*PeerError)) {
+			linger(wired)
+		}
 		return nil, nil, err
 	}
-	state := info.(credentials.TLSInfo)
-	who, err := g.identity.verify(state.State) // as in the handshake
+	state := conn.ConnectionState()
+	who, err := g.identity.verify(state) // as in the handshake
 	if err != nil {
-		conn.Close()
 		return nil, nil, err
 	}
 	total, early := g.traffic(who), wired.count.Load()
@@ -98,7 +108,19 @@ func (g *gate) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	key := string(who.Key)
 	g.enter(key, wired)
 	gated := &gatedConn{conn, func() { g.leave(key, wired) }}
-	return gated, authInfo{state, who, gated}, nil
+	return gated, authInfo{tlsInfo(state), who, gated}, nil
+}
+
+// tlsInfo returns what gRPC wants to know of a connection.
+func tlsInfo(state tls.ConnectionState) credentials.TLSInfo {
+	return credentials.TLSInfo{State: state, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}
+}
+
+// linger waits a little until a refused peer hangs up. Closed at once, the
+// connection would be reset, and the peer not read why it was refused.
+func linger(c net.Conn) {
+	_ = c.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, c, 1<<16)
 }
 
 // enter counts a connection of a key, or one without a key yet.

@@ -172,6 +172,28 @@ func TestHostileParty(t *testing.T) {
 	require.Zero(t, other.Stats().Peers[0].Refused)
 }
 
+// Messages that are never forgotten are bounded in number, for those who make
+// them before those who pass them on.
+func TestFloodOfOffers(t *testing.T) {
+	w := newWorld(t, 3, 2, 0)
+	all := w.openAll()
+	connected(t, all...)
+	for _, e := range all {
+		e.mu.Lock()
+		e.offered[1] = maxOpen
+		e.mu.Unlock()
+	}
+	require.NoError(t, all[1].Line(w.point(1)).Send(t.Context(), w.message(1, 2, 1, []byte("one more"))))
+	require.Eventually(t, func() bool { return all[0].Stats().Peers[0].Refused > 0 }, 5*time.Second, time.Millisecond)
+	require.ErrorIs(t, all[0].Stats().Peers[0].Last, ErrFlood)
+	all[0].mu.Lock()
+	all[0].offered[1] = 0
+	all[0].mu.Unlock()
+	_, err := all[2].Line(w.point(1)).Receive(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, all[2].Stats().Peers[0].Refused)
+}
+
 // A neighbour that sends more than anyone asked for, or announces and does not
 // send, takes no more memory than the limit.
 func TestHostileMemory(t *testing.T) {

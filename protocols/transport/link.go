@@ -85,7 +85,10 @@ func (l *link) stop(err error) error {
 
 // run carries frames until the link ends and returns why. Receiving goes on in
 // another goroutine until the stream ends, which the caller sees to.
-func (l *link) run(s frames) error {
+func (l *link) run(s frames) (err error) {
+	log := l.e.cfg.Log.With("peer", l.to.Name)
+	log.Info("connected")
+	defer func() { log.Info("disconnected", "err", err) }()
 	l.e.wg.Go(func() {
 		for {
 			f, err := s.Recv()

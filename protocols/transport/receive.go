@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/nereid-mhe/nereid/protocols"
 	"github.com/nereid-mhe/nereid/protocols/transport/internal/wire"
 )
 
@@ -81,8 +82,13 @@ func (e *Endpoint) onOffer(from *neighbour, o offer) error {
 	case t != nil && t.up != from:
 		return fmt.Errorf("%w: a message that comes from elsewhere", ErrMalformed)
 	case t == nil:
-		if len(from.in) >= maxOpen {
-			return fmt.Errorf("%w: %d messages of rounds that are not over", ErrFlood, len(from.in))
+		// The first on the way has the lower limit, so that relays are not blamed.
+		limit := maxOpen
+		if o.msg.From != from.ID {
+			limit *= 4
+		}
+		if n := e.offered[o.msg.From]; n >= limit {
+			return fmt.Errorf("%w: %d messages of party %d in rounds that are not over", ErrFlood, n, o.msg.From)
 		}
 		e.know(&transfer{offer: o, id: id, round: round, up: from, whole: o.size == 0, push: true})
 		return nil
@@ -99,6 +105,7 @@ func (e *Endpoint) know(t *transfer) {
 	e.transfers[t.id] = t
 	if !t.own() {
 		t.up.in = append(t.up.in, t)
+		e.offered[t.msg.From]++
 	}
 	if t.msg.To == e.cfg.Self {
 		r := e.round(t.round)
@@ -122,34 +129,41 @@ func (e *Endpoint) know(t *transfer) {
 
 // onChunk adds a chunk to its body. The last one is verified without the mutex.
 func (e *Endpoint) onChunk(l *link, c *wire.Chunk) error {
-	var full *transfer
-	err := e.locked(l, func() error {
-		t, err := e.place(l.to, c)
+	var t *transfer
+	var m protocols.Message
+	err := e.locked(l, func() (err error) {
+		t, err = e.place(l.to, c)
 		if t != nil && len(t.data) == t.size {
-			t.checking, full = true, t
+			t.checking, m = true, t.message()
+		} else {
+			t = nil
 		}
 		return err
 	})
-	if err != nil || full == nil {
+	if err != nil || t == nil {
 		return err
 	}
-	right := full.message().Checksum() == full.id
+	right := m.Checksum() == m.Sum
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	full.checking = false
+	t.checking = false
 	switch {
-	case full.gone:
-	case right:
-		full.whole = true
-		e.landed(full)
-	default:
-		full.up.settle(full)
-		wanted := full.wanted
-		full.reset()
-		if wanted {
-			full.want()
+	case t.gone:
+	case t.taken || t.attempt != c.Attempt: // let go or asked for again meanwhile
+		if t.missing() {
+			t.up.tell(t, sayWant)
 		}
-		return fmt.Errorf("%w: a body that is not what party %d sent", ErrForged, full.msg.From)
+	case right:
+		t.whole = true
+		e.landed(t)
+	default:
+		wanted := t.wanted
+		t.up.settle(t)
+		t.reset()
+		if wanted {
+			t.want()
+		}
+		return fmt.Errorf("%w: a body that is not what party %d sent", ErrForged, m.From)
 	}
 	return nil
 }
@@ -157,15 +171,15 @@ func (e *Endpoint) onChunk(l *link, c *wire.Chunk) error {
 // place puts a chunk where it belongs. It returns nil if it belongs nowhere,
 // which happens when a message was forgotten or asked for again meanwhile.
 func (e *Endpoint) place(from *neighbour, c *wire.Chunk) (*transfer, error) {
-	n := int64(len(c.Data))
 	if c.Early {
-		if from.lent -= n; from.lent < 0 {
+		if from.lent -= int64(len(c.Data)); from.lent < 0 {
 			return nil, fmt.Errorf("%w: more than its credit before it was asked", ErrFlood)
 		}
 	}
 	t := e.transfers[[32]byte(c.Id)]
 	if t == nil || t.up != from || c.Attempt != t.attempt || t.whole || t.taken || t.checking {
-		return nil, e.returned(from, c.Early, n)
+		from.giveBack(c)
+		return nil, nil
 	}
 	offset := int(c.Offset)
 	switch have := len(t.data); {
@@ -176,7 +190,8 @@ func (e *Endpoint) place(from *neighbour, c *wire.Chunk) (*transfer, error) {
 	case offset+len(c.Data) > t.size:
 		return nil, fmt.Errorf("%w: a chunk beyond the %d bytes of the body", ErrTooBig, t.size)
 	case offset+len(c.Data) <= have:
-		return nil, e.returned(from, c.Early, n)
+		from.giveBack(c)
+		return nil, nil
 	default:
 		t.append(c.Data[have-offset:])
 	}
@@ -187,15 +202,6 @@ func (e *Endpoint) place(from *neighbour, c *wire.Chunk) (*transfer, error) {
 		}
 	}
 	return t, nil
-}
-
-// returned gives the credit of a useless chunk back.
-func (e *Endpoint) returned(to *neighbour, early bool, n int64) error {
-	if early {
-		to.refund += n
-		to.link.wakeUp()
-	}
-	return nil
 }
 
 // landed goes on with a transfer whose body is here.
@@ -297,6 +303,7 @@ func (e *Endpoint) forget(t *transfer) {
 	t.gone = true
 	delete(e.transfers, t.id)
 	if t.up != nil {
+		e.offered[t.msg.From]--
 		t.up.settle(t)
 		if t.custody {
 			t.custody = false

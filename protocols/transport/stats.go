@@ -25,7 +25,7 @@ type PeerStats struct {
 	Connects  int   // connections so far: one more than reconnections
 	BytesIn   int64 // on the wire, with TLS
 	BytesOut  int64
-	Progress  time.Time // when something last came or went, zero if never
+	Progress  time.Time // when something last came, zero if never
 	Pending   int       // messages on their way to it that did not arrive
 	Expires   time.Time // the end of its certificate, zero until it is known
 	Problem   error     // why it is not connected, if a reason is known

@@ -1,12 +1,12 @@
 package transport
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
 	"fmt"
 	"math/big"
 	"time"
@@ -91,6 +91,7 @@ func (i identity) own() (*tls.Certificate, error) {
 func (i identity) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{"h2"},
 		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.own() },
 		GetClientCertificate:   func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.own() },
 		ClientAuth:             tls.RequireAnyClientCert,
@@ -152,12 +153,9 @@ func (i identity) signer() (func([]byte) ([]byte, error), error) {
 	if err != nil {
 		return nil, err
 	}
-	key, ok := c.PrivateKey.(ed25519.PrivateKey)
-	if !ok {
-		return nil, errors.New("transport: own certificate: its private key is not an Ed25519 key")
+	key, ok := c.PrivateKey.(crypto.Signer)
+	if !ok || !i.key.Equal(key.Public()) {
+		return nil, fmt.Errorf("transport: own certificate: %w: its private key is missing or another", ErrCertificate)
 	}
-	if pub, _ := key.Public().(ed25519.PublicKey); !pub.Equal(i.key) {
-		return nil, errors.New("transport: own certificate: its private key belongs to another certificate")
-	}
-	return func(b []byte) ([]byte, error) { return ed25519.Sign(key, b), nil }, nil
+	return func(b []byte) ([]byte, error) { return key.Sign(rand.Reader, b, crypto.Hash(0)) }, nil
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/nereid-mhe/nereid/protocols"
+	"github.com/nereid-mhe/nereid/protocols/transport/internal/wire"
 )
 
 // A transfer is a message from this party, to it, or through it. It comes from
@@ -166,4 +167,12 @@ func (n *neighbour) settle(t *transfer) {
 	n.refund += int64(t.early)
 	t.early = 0
 	n.link.wakeUp()
+}
+
+// giveBack returns the credit of a chunk that was of no use.
+func (n *neighbour) giveBack(c *wire.Chunk) {
+	if c.Early {
+		n.refund += int64(len(c.Data))
+		n.link.wakeUp()
+	}
 }
