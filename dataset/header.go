@@ -117,7 +117,7 @@ func (s Schema) columns(first []string, header bool, line int) (columns, *Error)
 			seen[c.names[i]] = i
 		}
 	}
-	if c.label = findColumn(s.Label, c.names); c.label < 0 {
+	if c.label = findColumn(s.Label, c.names); c.label < 0 && !s.Unlabelled {
 		e := noColumn(s.Label, "no such label column", c.names, header)
 		if strings.TrimSpace(s.Label) == "" {
 			e.Problem = "no label column is given"
@@ -166,7 +166,9 @@ func (c *columns) choose(drop []string, header bool) *Error {
 		}
 		out[i] = true
 	}
-	out[c.label] = true
+	if c.label >= 0 {
+		out[c.label] = true
+	}
 	for i := range c.names {
 		if !out[i] {
 			c.features = append(c.features, i)

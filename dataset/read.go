@@ -199,10 +199,13 @@ func (l *loader) row(rec []string, line int) {
 			missing++
 		}
 	}
-	y, e := l.target(strings.TrimSpace(rec[l.cols.label]))
-	if e != nil {
-		e.Row, e.Column = line, l.cols.names[l.cols.label]
-		l.bad.add(e)
+	y := 0.0
+	if l.cols.label >= 0 {
+		var e *Error
+		if y, e = l.target(strings.TrimSpace(rec[l.cols.label])); e != nil {
+			e.Row, e.Column = line, l.cols.names[l.cols.label]
+			l.bad.add(e)
+		}
 	}
 	switch {
 	case len(l.bad.kept) > 0: // the table is lost, only count problems
@@ -283,7 +286,7 @@ func (l *loader) fill(j int, mean float64) {
 
 // checkTarget reports a label that is the same in every row.
 func (l *loader) checkTarget() {
-	if l.schema.Partial {
+	if l.schema.Partial || l.cols.label < 0 {
 		return
 	}
 	for _, y := range l.y {

@@ -54,6 +54,9 @@ type Schema struct {
 	// Partial says that the file is one party's part of the data: a column may
 	// be constant in it and a class absent.
 	Partial bool
+	// Unlabelled allows a file without the label column, of rows to predict: their
+	// labels are then 0.
+	Unlabelled bool
 }
 
 // Check returns an [Error] for the first thing that is wrong with s itself, before

@@ -87,7 +87,7 @@ const maxStatus = 1 << 20
 func (c Client) connect(party protocols.PartyID, maxBody int) (*transport.Client, error) {
 	key := c.Identity.Key()
 	return transport.NewClient(transport.ClientConfig{
-		Server: Peers(c.Lock)[party], Study: c.Lock.ID(), Key: key[:], Certificate: c.Identity.Certificate, Dial: c.Dial, MaxBody: maxBody,
+		Server: Peers(c.Lock)[party], Study: study.StudyID(c.Lock.Plan()), Key: key[:], Certificate: c.Identity.Certificate, Dial: c.Dial, MaxBody: maxBody,
 	})
 }
 

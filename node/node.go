@@ -120,7 +120,7 @@ func (n *Node) connect() (*transport.Endpoint, error) {
 	}
 	parties := n.cfg.Lock.Parties()
 	c := transport.Config{
-		Self: n.self, Roster: Peers(n.cfg.Lock), Tree: n.cfg.Lock.Tree(), Study: n.cfg.Lock.ID(),
+		Self: n.self, Roster: Peers(n.cfg.Lock), Tree: n.cfg.Lock.Tree(), Study: n.cfg.Terms.ID(),
 		Certificate: n.cfg.Identity.Certificate, Listen: n.cfg.Listen, Listener: n.cfg.Listener, Dial: n.cfg.Dial,
 		MaxBody: n.cfg.Terms.MaxMessage(), SpillDir: spill, Log: n.cfg.Log,
 		Status: n.report, Query: n.answer,

@@ -196,10 +196,14 @@ func (t *terms) seal() error {
 	b := fmt.Appendf(nil, "nereid study terms v1\nname %q\nparties %d\nfan-out %d\ninsecure %t\nplan %x\nparameters %x\n", t.cfg.Name, t.cfg.Parties, t.cfg.Fanout, !t.set.Secure(), t.planHash, parameters)
 	b = fmt.Appendf(b, "features %d\nrows %d\norder %d\nclip %x\nunit %x\nfloor %x\nnumbers %t\n", t.declared.Features, t.declared.Rows, t.cfg.Seed, t.prep.clip, t.prep.unit, t.prep.floor, t.regression)
 	t.canonical = fmt.Appendf(b, "flooding %d\nquerier %q\nquerier's key %x\nciphertexts %d\nrows opened %d\nbeacon %x\n", t.cfg.Flooding, t.policy.querier, t.policy.pin, t.policy.ciphertexts, t.policy.rows, t.beacon)
-	t.study = sha3.Sum256(t.canonical)
+	t.study = StudyID(t.canonical)
 	t.seed = sha3.Sum256(append([]byte("nereid/common-seed/v1"), t.study[:]...))
 	return nil
 }
+
+// StudyID returns the identity of the study whose [Terms.Canonical] form is given,
+// without its terms.
+func StudyID(canonical []byte) protocols.StudyID { return sha3.Sum256(canonical) }
 
 // ID identifies the study: the SHA3-256 of its canonical form.
 func (t Terms) ID() protocols.StudyID { return t.study }
@@ -265,6 +269,18 @@ func (t *terms) steps() int {
 		return t.net.Net.Steps
 	}
 	return t.plan.Model.Steps
+}
+
+// Class returns the class that a model's outputs for a row stand for. Of a regression
+// it has no meaning.
+func (t Terms) Class(outputs []float64) int {
+	if t.net != nil {
+		return t.net.Net.Class(outputs)
+	}
+	if outputs[0] > 0 {
+		return 1
+	}
+	return 0
 }
 
 // Parameters returns the parameters of the cryptosystem.

@@ -104,7 +104,7 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newSimulate(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newLocal(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newNode(), newStatus(), newPredict(), newVersion())
 	return root
 }
 

@@ -31,14 +31,14 @@ const nodeExample = `  nereid node --lock plan.lock --identity north.identity --
   nereid node --lock plan.lock --identity leaf.identity --passphrase-file /run/secrets/passphrase \
       --data leaf.csv --dir state`
 
-// A locked is the flags that say which study and as whom.
-type locked struct {
+// A participant is the flags that say which study and as whom.
+type participant struct {
 	signer
 	lock string
 	toy  bool
 }
 
-func (o *locked) bind(f *pflag.FlagSet) {
+func (o *participant) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.lock, "lock", "plan.lock", "`FILE` of the lock that all parties signed")
 	o.signer.bind(f)
 	f.BoolVar(&o.toy, "insecure", false, "the lock is of a toy ring with NO SECURITY AT ALL")
@@ -53,7 +53,7 @@ type lockedStudy struct {
 }
 
 // read opens lock and identity.
-func (o *locked) read(c *cobra.Command) (l lockedStudy, err error) {
+func (o *participant) read(c *cobra.Command) (l lockedStudy, err error) {
 	if l.lock, _, err = load(o.lock, roster.ParseLock); err != nil {
 		return l, err
 	}
@@ -67,7 +67,7 @@ func (o *locked) read(c *cobra.Command) (l lockedStudy, err error) {
 }
 
 // compile adds file and terms, which takes seconds for a network.
-func (o *locked) compile(ctx context.Context, l *lockedStudy) (err error) {
+func (o *participant) compile(ctx context.Context, l *lockedStudy) (err error) {
 	l.file, l.terms, err = studyfile.Locked(ctx, ringOf(o.toy), l.lock)
 	return inFile(o.lock, err)
 }
@@ -80,7 +80,7 @@ func ringOf(toy bool) studyfile.Ring {
 }
 
 func newNode() *cobra.Command {
-	var o locked
+	var o participant
 	var data, dir, listen string
 	p := defaultPrinting()
 	cores := 0

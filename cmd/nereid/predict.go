@@ -1,8 +1,8 @@
 package main
 
 import (
-	"encoding/csv"
 	"bytes"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"strconv"
@@ -26,7 +26,7 @@ It waits until the model is trained. The report is a CSV with a line for each ro
 class and outputs, or the value of a regression.`
 
 func newPredict() *cobra.Command {
-	var o locked
+	var o participant
 	var data string
 	p := defaultPrinting()
 	c := &cobra.Command{
@@ -74,17 +74,17 @@ func newPredict() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.write(predictions(l.file, z))
+		return out.write(predictions(l, z))
 	}
 	addFlags(c, groups)
 	return c
 }
 
 // predictions writes outputs as CSV.
-func predictions(f studyfile.File, outputs [][]float64) []byte {
+func predictions(l lockedStudy, outputs [][]float64) []byte {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
-	number := f.Data.Target == "number"
+	number := l.file.Data.Target == "number"
 	header := []string{"value"}
 	if !number {
 		header = []string{"class"}
@@ -96,7 +96,7 @@ func predictions(f studyfile.File, outputs [][]float64) []byte {
 	for _, z := range outputs {
 		var cells []string
 		if !number {
-			cells = append(cells, f.ClassOf(z))
+			cells = append(cells, classOf(l, z))
 		}
 		for _, v := range z {
 			cells = append(cells, strconv.FormatFloat(v, 'g', 6, 64))
@@ -105,4 +105,13 @@ func predictions(f studyfile.File, outputs [][]float64) []byte {
 	}
 	w.Flush()
 	return b.Bytes()
+}
+
+// classOf returns the class of a row as the study's files write it.
+func classOf(l lockedStudy, outputs []float64) string {
+	k := l.terms.Class(outputs)
+	if names := l.file.Data.Classes; k < len(names) {
+		return names[k]
+	}
+	return strconv.Itoa(k)
 }

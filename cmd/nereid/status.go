@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -28,7 +27,7 @@ type nodeStatus struct {
 }
 
 func newStatus() *cobra.Command {
-	var o locked
+	var o participant
 	var format string
 	wait := 5 * time.Second
 	c := &cobra.Command{
@@ -80,7 +79,7 @@ func newStatus() *cobra.Command {
 			})
 		}
 		wg.Wait()
-		return printReport(c, format, all, func(b *bytes.Buffer) { writeStatus(b, all) })
+		return printReport(c, format, all, func(t *page) { writeStatus(t, all) })
 	}
 	addFlags(c, groups)
 	return c
@@ -98,43 +97,49 @@ func (l lockedStudy) party(name string) (int, error) {
 	return 0, usageError("name one of "+strings.Join(names, ", "), "the lock has no party %q", name)
 }
 
-func writeStatus(b *bytes.Buffer, all []nodeStatus) {
-	for i, s := range all {
-		if i > 0 {
-			b.WriteString("\n")
-		}
+func writeStatus(t *page, all []nodeStatus) {
+	for _, s := range all {
+		t.heading(s.Party)
 		if s.Node == nil {
-			fmt.Fprintf(b, "%s: silent: %s\n", s.Party, s.Error)
+			t.fact("silent", s.Error)
 			continue
 		}
 		n := s.Node
-		fmt.Fprintf(b, "%s: %s, %d of %d", s.Party, n.Phase, n.Step, n.Steps)
+		at := fmt.Sprintf("%s, %d of %d", n.Phase, n.Step, n.Steps)
 		if n.Stage != "" {
-			fmt.Fprintf(b, ", in %s", n.Stage)
+			at += ", in " + n.Stage
 		}
 		if n.ETA != nil {
-			fmt.Fprintf(b, ", %s left", time.Duration(*n.ETA*float64(time.Second)).Round(time.Second))
+			at += fmt.Sprintf(", %s left", seconds(*n.ETA))
 		}
+		t.fact("phase", at)
 		if len(n.Waiting) > 0 {
-			fmt.Fprintf(b, ", waits for %s", strings.Join(n.Waiting, ", "))
+			t.fact("waits for", strings.Join(n.Waiting, ", "))
 		}
-		fmt.Fprintf(b, "\n  model    %.16s\n", n.Model)
+		t.fact("model", fmt.Sprintf("%.16s", n.Model))
 		for _, a := range n.Opened {
-			fmt.Fprintf(b, "  querier  %s had %d of %d rows opened\n", a.Querier, a.Rows, a.Limit)
+			t.fact("opened", fmt.Sprintf("%d of %d rows to %s", a.Rows, a.Limit, a.Querier))
 		}
 		for _, p := range n.Peers {
-			state := "connected"
-			if !p.Connected {
-				state = "not connected"
-			}
-			fmt.Fprintf(b, "  peer     %s: %s, %s in, %s out", p.Name, state, size(p.In), size(p.Out))
-			if p.Connects > 1 {
-				fmt.Fprintf(b, ", %d reconnections", p.Connects-1)
-			}
-			if p.Problem != "" {
-				fmt.Fprintf(b, ", %s", p.Problem)
-			}
-			b.WriteString("\n")
+			t.fact(p.Name, peerLine(p))
 		}
 	}
+}
+
+func peerLine(p node.Peer) string {
+	line := "connected"
+	if !p.Connected {
+		line = "not connected"
+	}
+	line += fmt.Sprintf(", %s in, %s out", size(p.In), size(p.Out))
+	if p.Connects > 1 {
+		line += fmt.Sprintf(", %s", count(p.Connects-1, "reconnection"))
+	}
+	if p.Refused > 0 {
+		line += fmt.Sprintf(", refused %s", count(p.Refused, "time"))
+	}
+	if p.Problem != "" {
+		line += ": " + p.Problem
+	}
+	return line
 }

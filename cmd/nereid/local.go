@@ -1,0 +1,334 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/node"
+	"github.com/nereid-mhe/nereid/protocols"
+	"github.com/nereid-mhe/nereid/study"
+	"github.com/nereid-mhe/nereid/studyfile"
+)
+
+const localLong = `Runs a study with every party in a process of its own on this machine: what "nereid node"
+does on separate hosts, with identities, a lock that all have signed, mutual TLS over
+loopback, journals and restarts. A process that dies is started again. When the model
+is trained the querier asks for predictions of the rows that were kept back.
+
+Everything is kept in --dir; the same command goes on from there after a stop. The
+directory holds the keys of ALL parties: it is for trials.`
+
+// A localReport is what a trial has come to: a contract.
+type localReport struct {
+	Study     string   `json:"study"` // the lock's fingerprint
+	Parties   int      `json:"parties"`
+	Steps     int      `json:"steps"`
+	Predicted int      `json:"predicted"`          // rows
+	Accuracy  *float64 `json:"accuracy,omitempty"` // of the predictions
+	RMSE      *float64 `json:"rmse,omitempty"`     // of the predictions of a regression
+	Model     string   `json:"model"`              // digest of the encrypted weights, equal at all parties
+	Restarts  int64    `json:"restarts"`           // of processes that died
+	Seconds   struct {
+		Training float64 `json:"training"` // and setup, since the processes started
+		Predict  float64 `json:"predict"`
+	} `json:"seconds"`
+	Nodes []node.Status `json:"nodes"`
+}
+
+type local struct {
+	study, dir string
+	data       []string
+	toy        bool
+	cores      int
+	printing
+}
+
+func newLocal() *cobra.Command {
+	o := local{printing: defaultPrinting(), cores: 1}
+	c := &cobra.Command{
+		Use: "local", Short: "Run a study with every party in a process of its own on this machine", Long: localLong,
+		Example: "  nereid local --study study.yaml --data table.csv --dir trial", Args: noArgs,
+	}
+	groups := []group{
+		{"Study", flagSet(func(f *pflag.FlagSet) {
+			f.StringVar(&o.study, "study", "", "study `FILE`; required for a new trial")
+			f.StringSliceVar(&o.data, "data", nil, "`FILE` with rows, dealt to the parties as simulate does; required for a new trial")
+			f.StringVar(&o.dir, "dir", "trial", "`DIRECTORY` of the trial")
+			f.IntVar(&o.cores, "cores", o.cores, "`N` cores for each party")
+			f.BoolVar(&o.toy, "insecure", false, "NO SECURITY AT ALL: a toy ring that runs in seconds, to try the command out")
+		})},
+		{"Output", flagSet(o.bind)},
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		out := output{o.output, c.OutOrStdout()}
+		if err := errors.Join(o.check(c.Flags()), out.check()); err != nil {
+			return err
+		}
+		if o.cores < 1 {
+			return usageError("give 1 or more", "--cores %d", o.cores)
+		}
+		t, err := o.trial(c)
+		if err != nil {
+			return err
+		}
+		var r localReport
+		d := newDisplay(c.ErrOrStderr(), o.quiet)
+		r, err = o.run(c.Context(), t, d)
+		d.stop()
+		if err != nil {
+			return err
+		}
+		if o.format == "json" {
+			return printReport(c, o.format, r, nil)
+		}
+		return printReport(c, o.format, r, func(p *page) { r.write(p) })
+	}
+	addFlags(c, groups)
+	return c
+}
+
+// trial opens the trial in the directory, or makes one.
+func (o *local) trial(c *cobra.Command) (*node.Trial, error) {
+	t, err := node.OpenTrial(o.dir)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return t, err
+	}
+	switch {
+	case o.study == "":
+		return nil, usageError(`name a study file, such as "nereid init" writes, or the --dir of an earlier trial`, "--study is missing, and %s holds no trial", o.dir)
+	case len(o.data) == 0:
+		return nil, usageError("name a file with rows for the parties", "--data is missing")
+	}
+	f, err := readStudy(o.study)
+	if err != nil {
+		return nil, err
+	}
+	in := input{data: o.data}
+	table, _, err := in.read(f)
+	if err != nil {
+		return nil, err
+	}
+	s := f.Simulate
+	if s == nil {
+		s = studyfile.NewSimulate()
+	}
+	train, test, err := dataset.Split(table, s.TestFraction, f.Training.Seed)
+	if err != nil {
+		return nil, err
+	}
+	if most := f.Opening.Rows(); test.Rows() > most { // no more than the policy allows
+		test.X, test.Y = test.X[:most], test.Y[:most]
+	}
+	parties := f.Parties.Count
+	if n := len(f.Parties.Roster); n > 0 {
+		parties = n
+	}
+	tables, err := dataset.Divide(train, parties, dataset.Partition(s.Partition), f.Training.Seed)
+	if err != nil {
+		return nil, err
+	}
+	compiling(c, f)
+	return node.NewTrial(c.Context(), o.dir, ringOf(o.toy), f, node.TrialData{Parties: tables, Querier: test})
+}
+
+// run starts all parties, waits for the model, and asks for predictions.
+func (o *local) run(ctx context.Context, t *node.Trial, d display) (r localReport, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	var restarts atomic.Int64
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	failed := make(chan error, len(t.Lock.Parties()))
+	for _, p := range t.Lock.Parties() {
+		wg.Go(func() {
+			if err := o.keepAlive(ctx, t, p.Name, &restarts); err != nil {
+				failed <- err
+				stop()
+			}
+		})
+	}
+	id, err := t.Querier()
+	if err != nil {
+		return r, err
+	}
+	client := node.Client{Identity: id, Lock: t.Lock}
+	start := time.Now()
+	all, err := o.await(ctx, client, d)
+	if err != nil {
+		select {
+		case first := <-failed:
+			return r, first
+		default:
+			return r, err
+		}
+	}
+	r.Seconds.Training = time.Since(start).Seconds()
+	start = time.Now()
+	if err := o.predict(ctx, t, client, d, &r); err != nil {
+		return r, err
+	}
+	r.Seconds.Predict = time.Since(start).Seconds()
+	for i := range all {
+		if all[i], err = client.Status(ctx, protocols.PartyID(i)); err != nil {
+			return r, err
+		}
+		if all[i].Model != all[0].Model {
+			return r, fmt.Errorf("%s has another model than %s", all[i].Party, all[0].Party)
+		}
+	}
+	r.Study, r.Parties, r.Nodes, r.Model, r.Restarts = t.Lock.Fingerprint().String(), len(all), all, all[0].Model, restarts.Load()
+	return r, nil
+}
+
+// keepAlive runs the process of a party until ctx ends, again whenever it dies.
+func (o *local) keepAlive(ctx context.Context, t *node.Trial, name string, restarts *atomic.Int64) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(t.Dir, name, "log.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // by the process itself, which has written
+	args := []string{
+		"node", "--lock", t.LockFile(), "--identity", t.IdentityFile(name), "--key-file", t.KeyFile(),
+		"--data", t.RowsFile(name), "--dir", t.StateDir(name), "--cores", fmt.Sprint(o.cores), "--log-level", "info",
+	}
+	if o.toy {
+		args = append(args, "--insecure")
+	}
+	for ctx.Err() == nil {
+		c := exec.CommandContext(ctx, self, args...)
+		c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+		c.WaitDelay = 10 * time.Second
+		c.Stderr = log
+		err := c.Run()
+		var exit *exec.ExitError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &exit) && !exit.Exited(): // killed
+			restarts.Add(1)
+		default:
+			return fmt.Errorf("the process of %s ended: %w; its log is %s", name, err, log.Name())
+		}
+	}
+	return nil
+}
+
+// await shows how far the parties are until all have the trained model, and returns
+// what they say then.
+func (o *local) await(ctx context.Context, client node.Client, d display) ([]node.Status, error) {
+	all := make([]node.Status, len(client.Lock.Parties()))
+	var shown study.Progress
+	for {
+		trained := 0
+		for i := range all {
+			wait, cancel := context.WithTimeout(ctx, 5*time.Second)
+			s, err := client.Status(wait, protocols.PartyID(i))
+			cancel()
+			if err == nil {
+				all[i] = s
+			}
+			if err == nil && s.Trained {
+				trained++
+			}
+		}
+		if s := all[0]; s.Phase != shown.Phase || s.Step != shown.Step {
+			shown = study.Progress{Phase: s.Phase, Step: s.Step, Steps: s.Steps, Elapsed: time.Duration(s.Elapsed * float64(time.Second))}
+			d.update(shown)
+		}
+		if trained == len(all) {
+			return all, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+// predict asks for the outputs of the querier's rows and scores them.
+func (o *local) predict(ctx context.Context, t *node.Trial, client node.Client, d display, r *localReport) error {
+	rows, err := t.QuerierRows()
+	if err != nil {
+		return err
+	}
+	_, terms, err := studyfile.Locked(ctx, ringOf(o.toy), t.Lock)
+	if err != nil {
+		return err
+	}
+	r.Steps = terms.Steps()
+	z, err := client.Predict(ctx, terms, studyfile.QuerierSeed(client.Identity, t.Lock.Invitation()), rows.X, func(done int) {
+		d.update(study.Progress{Phase: "predict", Step: done, Steps: rows.Rows()})
+	})
+	if err != nil {
+		return err
+	}
+	right, square := 0.0, 0.0
+	for i, out := range z {
+		square += (out[0] - rows.Y[i]) * (out[0] - rows.Y[i])
+		if terms.Class(out) == int(rows.Y[i]) {
+			right++
+		}
+	}
+	n := float64(len(z))
+	r.Predicted = len(z)
+	if right /= n; t.File.Data.Target == "number" {
+		square = math.Sqrt(square / n)
+		r.RMSE = &square
+	} else {
+		r.Accuracy = &right
+	}
+	return nil
+}
+
+func (r localReport) write(p *page) {
+	p.heading(fmt.Sprintf("Nereid trial: %s in processes of their own", count(r.Parties, "party")))
+	p.fact("study", r.Study)
+	p.fact("training", fmt.Sprintf("%s in %s, with setup", count(r.Steps, "step"), seconds(r.Seconds.Training)))
+	score := ""
+	if r.Accuracy != nil {
+		score = fmt.Sprintf(", accuracy %.1f %%", 100**r.Accuracy)
+	}
+	if r.RMSE != nil {
+		score = fmt.Sprintf(", root mean square error %.3g", *r.RMSE)
+	}
+	p.fact("predictions", fmt.Sprintf("%s in %s%s", count(r.Predicted, "row"), seconds(r.Seconds.Predict), score))
+	p.fact("model", r.Model+", the same at all parties")
+	p.fact("restarts", fmt.Sprint(r.Restarts))
+	for _, n := range r.Nodes {
+		var sent int64
+		for _, b := range n.Sent {
+			sent += b
+		}
+		var waits []string
+		for _, w := range n.Peers {
+			if w.Connects > 1 {
+				waits = append(waits, w.Name)
+			}
+		}
+		line := size(sent) + " sent"
+		if len(waits) > 0 {
+			line += ", reconnected to " + strings.Join(waits, ", ")
+		}
+		p.fact(n.Party, line)
+	}
+}
