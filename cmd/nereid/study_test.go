@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nereid-mhe/nereid/identity"
+	"github.com/nereid-mhe/nereid/roster"
 )
 
 // scriptGet is the command
@@ -49,6 +50,52 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	b[i+len(args[1])-1] ^= 1
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b, 0o600))
+}
+
+// scriptRelock is the command
+//
+//	relock ROSTER LOCK OLD NEW OUTPUT
+//
+// which locks a roster as LOCK does but for a text in the crypto plan: what the
+// command never does and a founder can.
+func scriptRelock(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 5 {
+		ts.Fatalf("usage: relock roster lock old new output")
+	}
+	r, err := roster.Parse([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	l, err := roster.ParseLock([]byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+	plan := strings.Replace(string(l.Plan()), args[2], args[3], 1)
+	if plan == string(l.Plan()) {
+		ts.Fatalf("no %q in the plan of %s", args[2], args[1])
+	}
+	l, err = r.Lock(roster.Terms{Fanout: l.Fanout(), Plan: []byte(plan), Beacon: l.Beacon()})
+	ts.Check(err)
+	b, err := l.Encode()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[4]), b, 0o600))
+}
+
+// scriptKeyless is the command
+//
+//	keyless INVITATION IDENTITY KEY OUTPUT
+//
+// which joins a study without looking at it: as whom it does not name, or as a
+// querier without a key for predictions.
+func scriptKeyless(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: keyless invitation identity key output")
+	}
+	i, err := roster.ParseInvitation([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	keys, err := age.ParseIdentities(strings.NewReader(ts.ReadFile(args[2])))
+	ts.Check(err)
+	id, err := identity.Open([]byte(ts.ReadFile(args[1])), keys...)
+	ts.Check(err)
+	b, err := i.Join(id, identity.Digest{}).Encode()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), b, 0o600))
 }
 
 // scriptAgeKey is the command
