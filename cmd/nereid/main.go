@@ -8,6 +8,7 @@
 //	nereid plan      find the fastest way to train a network, and what it costs
 //	nereid identity  make the keys of a party or a querier, and show them
 //	nereid study     agree on a study: invite, join, approve, lock, sign
+//	nereid journal   audit the journals of shares
 //	nereid version   print the version and how the binary was built
 //
 // The command is thin: it reads flags and files, calls package study, and shows
@@ -104,7 +105,7 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newSimulate(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newJournal(), newVersion())
 	return root
 }
 

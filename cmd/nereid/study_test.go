@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nereid-mhe/nereid/identity"
+	"github.com/nereid-mhe/nereid/protocols"
 	"github.com/nereid-mhe/nereid/roster"
 )
 
@@ -96,6 +99,28 @@ func scriptKeyless(ts *testscript.TestScript, neg bool, args []string) {
 	b, err := i.Join(id, identity.Digest{}).Encode()
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[3]), b, 0o600))
+}
+
+// scriptShares is the command
+//
+//	shares DIR INPUT...
+//
+// which makes the journal of a party in a directory, with a share at one point for
+// each input. A share depends on the directory's name and the input.
+func scriptShares(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: shares dir input...")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	j, err := protocols.OpenJournal(filepath.Join(dir, "journal"))
+	ts.Check(err)
+	for step, input := range args[1:] {
+		l := protocols.Label{Point: protocols.Point{Protocol: "test", Step: uint64(step)}, Digest: sha256.Sum256([]byte(input))}
+		_, err := j.Share(l, func() ([]byte, error) { return []byte(strings.Repeat(args[0]+input, 100)), nil })
+		ts.Check(err)
+	}
+	ts.Check(j.Close())
 }
 
 // scriptAgeKey is the command
