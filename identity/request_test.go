@@ -92,6 +92,21 @@ func TestRequestIsSigned(t *testing.T) {
 	require.ErrorIs(t, r.Verify(), identity.Invalid)
 }
 
+// A key for predictions is that of a querier in a study, and signed.
+func TestQueryKeys(t *testing.T) {
+	study, key := identity.Digest{1}, identity.Digest{2}
+	q := newIdentity(t, identity.Card{Name: "lab", Role: identity.Querier})
+	r, err := identity.ParseRequest(encode(t, q.Request(study, key)))
+	require.NoError(t, err)
+	require.Equal(t, key, r.QueryKey)
+	r.QueryKey[31]++
+	require.ErrorIs(t, r.Verify(), identity.Forged)
+	r.QueryKey = identity.Digest{}
+	require.ErrorIs(t, r.Verify(), identity.Forged)
+	require.ErrorIs(t, q.Request(identity.Digest{}, key).Verify(), identity.Invalid)
+	require.ErrorIs(t, newIdentity(t, card).Request(study, key).Verify(), identity.Invalid)
+}
+
 // Any change of one byte is refused.
 func TestRequestByteByByte(t *testing.T) {
 	good := encode(t, newIdentity(t, card).Request(identity.Digest{7}, identity.Digest{}))
@@ -111,6 +126,7 @@ func TestRequestDigestIsInjective(t *testing.T) {
 		r.Name, r.Role, r.Address = word.Draw(t, "name"), identity.Role(word.Draw(t, "role")), word.Draw(t, "address")
 		r.Created = time.Unix(rapid.Int64Range(0, 2).Draw(t, "s"), rapid.Int64Range(0, 2).Draw(t, "ns")).UTC()
 		r.Key[0], r.Study[0] = rapid.ByteRange(0, 1).Draw(t, "key"), rapid.ByteRange(0, 1).Draw(t, "study")
+		r.QueryKey[0] = rapid.ByteRange(0, 1).Draw(t, "query key")
 		return r
 	})
 	rapid.Check(t, func(t *rapid.T) {

@@ -106,7 +106,7 @@ func Open(cfg Config) (_ *Node, err error) {
 
 // Names in a node's directory.
 const (
-	journalFile = "journal.db"
+	journalFile = "journal"
 	storeDir    = "store"
 	spillDir    = "spill"
 )

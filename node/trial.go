@@ -128,25 +128,17 @@ func (t *Trial) agree(ctx context.Context, ring studyfile.Ring, data TrialData) 
 	if err != nil {
 		return err
 	}
-	s, err := roster.NewStudy(t.File.Name, t.File.Canonical())
-	if err != nil {
-		return err
-	}
-	invitation, err := roster.Invite(s, ids[0])
-	if err != nil {
-		return err
-	}
-	key, err := studyfile.QueryKey(ctx, ring, querier, invitation)
+	invitation, err := studyfile.Invite(ctx, ring, t.File, ids[0])
 	if err != nil {
 		return err
 	}
 	r := roster.New(invitation)
 	for _, id := range append(ids[1:], querier) {
-		var own identity.Digest
-		if id == querier {
-			own = key
+		request, err := studyfile.Join(ctx, ring, invitation, id)
+		if err != nil {
+			return err
 		}
-		if r, err = r.Approve(invitation.Join(id, own)); err != nil {
+		if r, err = r.Approve(request); err != nil {
 			return err
 		}
 	}

@@ -62,7 +62,7 @@ type invitationFile struct {
 }
 
 // Invite returns the invitation of a founder to a study. The founder may be a
-// party or a querier.
+// party or a querier, but the request of a founder holds no key for predictions.
 func Invite(s Study, founder *identity.Identity) (Invitation, error) {
 	if err := s.check(); err != nil {
 		return Invitation{}, err

@@ -12,6 +12,10 @@
 // that run a study; [FromRegression] and [FromNetwork] convert back. Nothing else
 // translates between the two.
 //
+// [Invite], [Join], [Lock] and [Locked] are how separate parties come to the terms of a
+// file, on documents of package roster: what follows from the study is computed by
+// everybody, and never taken from the founder.
+//
 // The types below are the format. Their tags are the only place that says what a
 // field is called, what it may hold and what it means: the parser, the JSON schema
 // ([JSONSchema], docs/study.schema.json) and the reference (docs/study.md) read them.

@@ -79,6 +79,8 @@ func explain(err error) *failure {
 		return &failure{exitData, err, data.Remedy}
 	case errors.As(err, &bad) && bad.File != "":
 		return &failure{exitRefused, err, "docs/study.md describes the fields"}
+	case errors.As(err, &bad) && errors.As(err, &from):
+		return &failure{exitRefused, err, fmt.Sprintf("change %s; docs/study.md describes the fields", from.path)}
 	case refused(err):
 		return &failure{exitRefused, err, change(err)}
 	}

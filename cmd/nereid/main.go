@@ -8,6 +8,11 @@
 //	nereid plan      find the fastest way to train a network, and what it costs
 //	nereid identity  make the keys of a party or a querier, and show them
 //	nereid study     agree on a study: invite, join, approve, lock, sign
+//	nereid local     run a study with every party in a process of its own here
+//	nereid node      run a party of a locked study on its host
+//	nereid status    ask nodes how far they are and for whom they wait
+//	nereid predict   ask the parties for predictions, as the querier
+//	nereid journal   show that no journal has two shares for one label
 //	nereid version   print the version and how the binary was built
 //
 // The command is thin: it reads flags and files, calls package study, and shows
@@ -104,7 +109,7 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newSimulate(), newLocal(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newNode(), newStatus(), newPredict(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newLocal(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newNode(), newStatus(), newPredict(), newJournal(), newVersion())
 	return root
 }
 

@@ -34,6 +34,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails": scriptFails, "report": scriptReport, "narrow": scriptNarrow, "get": scriptGet, "flip": scriptFlip, "agekey": scriptAgeKey,
+			"relock": scriptRelock, "keyless": scriptKeyless, "shares": scriptShares,
 		},
 	})
 }

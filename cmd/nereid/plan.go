@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -192,7 +193,7 @@ type candidateJSON struct {
 	Products    int           `json:"product_keys"`
 	KeyBytes    int           `json:"key_bytes"`
 	WeightErr   float64       `json:"weight_error"`
-	Noise       float64       `json:"output_noise"` // of an opened output, 0 without predictions
+	Noise       *float64      `json:"output_noise"` // of an opened output, 0 without predictions; null for more than can be sampled
 	Price       nn.Price      `json:"price"`
 	Rejected    nn.Constraint `json:"rejected,omitempty"`
 	Reason      string        `json:"reason,omitempty"`
@@ -216,12 +217,16 @@ func planReport(s *nn.PlanSearch, from string, ws []nn.Winner, top int) planJSON
 
 func candidateOf(c nn.Candidate, n nn.Network) candidateJSON {
 	cfg, hash := c.Plan.Set.Config(), c.Plan.Hash()
+	noise := &c.Noise
+	if math.IsInf(c.Noise, 1) { // which JSON cannot say
+		noise = nil
+	}
 	return candidateJSON{
 		Hash: fmt.Sprintf("%x", hash), LogN: cfg.LogN, LogQ: cfg.LogQ, LogP: cfg.LogP, LogScale: cfg.LogScale,
 		InputWindow: c.Layout.InputWindow, InputBaby: c.Layout.InputBaby, InnerWindow: c.Layout.InnerWindow,
 		Skipped: append([]string{}, c.Skipped(n)...), Batch: c.Batch, Passes: c.Plan.Passes,
 		Galois: len(c.Plan.Keys.Rotations), Products: len(c.Plan.Keys.Products), KeyBytes: c.Plan.Keys.Bytes(c.Plan.Set),
-		WeightErr: c.Plan.WeightErr, Noise: c.Noise, Price: c.Price, Rejected: c.Rejected, Reason: c.Reason,
+		WeightErr: c.Plan.WeightErr, Noise: noise, Price: c.Price, Rejected: c.Rejected, Reason: c.Reason,
 	}
 }
 

@@ -280,6 +280,9 @@ func count(n int, noun string) string {
 	case strings.HasSuffix(noun, "sh"):
 		return fmt.Sprintf("%d %ses", n, noun)
 	}
+	if stem, ok := strings.CutSuffix(noun, "ty"); ok {
+		return fmt.Sprintf("%d %sties", n, stem)
+	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
