@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -82,6 +83,7 @@ func ringOf(toy bool) studyfile.Ring {
 func newNode() *cobra.Command {
 	var o participant
 	var data, dir, listen string
+	var attached bool
 	p := defaultPrinting()
 	cores := 0
 	c := &cobra.Command{
@@ -93,6 +95,7 @@ func newNode() *cobra.Command {
 			f.StringVar(&data, "data", "", "`FILE` with this party's rows, as the study describes them; required")
 			f.StringVar(&dir, "dir", "", "`DIRECTORY` for journal and state, this party's own; required")
 			f.StringVar(&listen, "listen", "", "`HOST:PORT` to open (default: the port of this party's address in the lock, on all interfaces)")
+			f.BoolVar(&attached, "attached", false, "stop when stdin ends: with the program that started the node, even if it is killed")
 			f.IntVar(&cores, "cores", 0, "`N` cores to compute on; 0 for all")
 		})},
 		{"Output", flagSet(p.bindLog)},
@@ -109,11 +112,19 @@ func newNode() *cobra.Command {
 		if err := p.check(c.Flags()); err != nil {
 			return err
 		}
+		ctx, stop := context.WithCancel(c.Context())
+		defer stop()
+		if attached {
+			go func() {
+				_, _ = io.Copy(io.Discard, c.InOrStdin()) // an error is an end too
+				stop()
+			}()
+		}
 		l, err := o.read(c)
 		if err != nil {
 			return err
 		}
-		if err := o.compile(c.Context(), &l); err != nil {
+		if err := o.compile(ctx, &l); err != nil {
 			return err
 		}
 		columns := l.file.Columns()
@@ -126,7 +137,7 @@ func newNode() *cobra.Command {
 		d := newDisplay(c.ErrOrStderr(), p.quiet)
 		defer d.stop()
 		cfg.Log, cfg.Progress = newLog(d, c.ErrOrStderr(), p.level), d.update
-		return serve(c.Context(), cfg)
+		return serve(ctx, cfg)
 	}
 	addFlags(c, groups)
 	return c
