@@ -148,6 +148,10 @@ func (o *local) trial(c *cobra.Command) (*node.Trial, error) {
 
 // run starts all parties, waits for the model, and asks for predictions.
 func (o *local) run(ctx context.Context, t *node.Trial, d display) (r localReport, err error) {
+	_, terms, err := studyfile.Locked(ctx, ringOf(o.toy), t.Lock)
+	if err != nil {
+		return r, misfit(t.LockFile(), err, o.toy)
+	}
 	ctx, stop := context.WithCancel(ctx)
 	var restarts atomic.Int64
 	var wg sync.WaitGroup
@@ -166,7 +170,7 @@ func (o *local) run(ctx context.Context, t *node.Trial, d display) (r localRepor
 	if err != nil {
 		return r, err
 	}
-	r, err = o.follow(ctx, t, node.Client{Identity: id, Lock: t.Lock}, d)
+	r, err = o.follow(ctx, t, terms, node.Client{Identity: id, Lock: t.Lock}, d)
 	r.Restarts = restarts.Load()
 	select {
 	case first := <-failed: // which has ended ctx
@@ -177,14 +181,14 @@ func (o *local) run(ctx context.Context, t *node.Trial, d display) (r localRepor
 }
 
 // follow waits for the model, asks for predictions, and compares the models.
-func (o *local) follow(ctx context.Context, t *node.Trial, client node.Client, d display) (r localReport, err error) {
+func (o *local) follow(ctx context.Context, t *node.Trial, terms study.Terms, client node.Client, d display) (r localReport, err error) {
 	start := time.Now()
 	if _, err := o.await(ctx, client, d); err != nil {
 		return r, err
 	}
 	r.Seconds.Training = time.Since(start).Seconds()
 	start = time.Now()
-	if err := o.predict(ctx, t, client, d, &r); err != nil {
+	if err := o.predict(ctx, t, terms, client, d, &r); err != nil {
 		return r, err
 	}
 	r.Seconds.Predict = time.Since(start).Seconds()
@@ -296,12 +300,8 @@ func (o *local) await(ctx context.Context, client node.Client, d display) ([]nod
 }
 
 // predict asks for the outputs of the querier's rows and scores them.
-func (o *local) predict(ctx context.Context, t *node.Trial, client node.Client, d display, r *localReport) error {
+func (o *local) predict(ctx context.Context, t *node.Trial, terms study.Terms, client node.Client, d display, r *localReport) error {
 	rows, err := t.QuerierRows()
-	if err != nil {
-		return err
-	}
-	_, terms, err := studyfile.Locked(ctx, ringOf(o.toy), t.Lock)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,16 @@ func (o *participant) read(c *cobra.Command) (l lockedStudy, err error) {
 // compile adds file and terms, which takes seconds for a network.
 func (o *participant) compile(ctx context.Context, l *lockedStudy) (err error) {
 	l.file, l.terms, err = studyfile.Locked(ctx, ringOf(o.toy), l.lock)
-	return inFile(o.lock, err)
+	return inFile(o.lock, misfit(o.lock, err, o.toy))
+}
+
+// misfit gives the error about a lock with other terms than its study the remedy.
+func misfit(path string, err error, toy bool) error {
+	remedy := "do not use this lock: ask the founder, and have the same version of the program at all parties; a trial on the toy ring needs --insecure"
+	if toy {
+		remedy = "leave out --insecure, or ask the founder for the right lock"
+	}
+	return mismatch(path, err, remedy)
 }
 
 func ringOf(toy bool) studyfile.Ring {
@@ -123,6 +132,9 @@ func newNode() *cobra.Command {
 		l, err := o.read(c)
 		if err != nil {
 			return err
+		}
+		if _, ok := l.lock.Party(l.id.Key()); !ok {
+			return usageError(`a querier asks with "nereid predict"`, "%v is no party of the study", l.id)
 		}
 		if err := o.compile(ctx, &l); err != nil {
 			return err
