@@ -83,7 +83,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("node: its directory: %w", err)
 	}
-	if n.journal, err = protocols.OpenJournal(filepath.Join(cfg.Dir, journalFile)); err != nil {
+	if n.journal, err = protocols.OpenJournal(JournalFile(cfg.Dir)); err != nil {
 		return nil, err
 	}
 	store, err := study.OpenStore(filepath.Join(cfg.Dir, storeDir))
@@ -110,6 +110,9 @@ const (
 	storeDir    = "store"
 	spillDir    = "spill"
 )
+
+// JournalFile returns the file of the journal of the node in a directory.
+func JournalFile(dir string) string { return filepath.Join(dir, journalFile) }
 
 // connect opens the endpoint. Connections are served from here on; questions are
 // answered when the party is ready.

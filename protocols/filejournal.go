@@ -37,6 +37,9 @@ type FileJournal struct {
 
 var _ Journal = &FileJournal{}
 
+// ErrInUse is wrapped by the error about a journal that another process has open.
+var ErrInUse = errors.New("another process has it open")
+
 const (
 	journalVersion = 1
 	lockTimeout    = time.Second
@@ -57,8 +60,8 @@ var (
 // OpenJournal opens the journal at path, or creates it with mode 0600. It reads
 // all bindings, a few hundred bytes per point, and returns a *[CorruptError] if
 // one is damaged: a party that may have forgotten a binding must not go on. It
-// returns an error if another process has the file open or if it is not a
-// journal.
+// returns an error that wraps [ErrInUse] if another process has the file open, and
+// one if it is not a journal.
 func OpenJournal(path string) (*FileJournal, error) {
 	fail := func(err error) (*FileJournal, error) {
 		return nil, fmt.Errorf("protocols: opening journal %s: %w", path, err)
@@ -67,7 +70,7 @@ func OpenJournal(path string) (*FileJournal, error) {
 		return bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
 	})
 	if errors.Is(err, berrors.ErrTimeout) {
-		return fail(errors.New("another process has it open"))
+		return fail(ErrInUse)
 	}
 	if err != nil {
 		return fail(err)

@@ -148,6 +148,10 @@ func (o *local) trial(c *cobra.Command) (*node.Trial, error) {
 
 // run starts all parties, waits for the model, and asks for predictions.
 func (o *local) run(ctx context.Context, t *node.Trial, d display) (r localReport, err error) {
+	_, terms, err := studyfile.Locked(ctx, ringOf(o.toy), t.Lock)
+	if err != nil {
+		return r, misfit(t.LockFile(), err, o.toy)
+	}
 	ctx, stop := context.WithCancel(ctx)
 	var restarts atomic.Int64
 	var wg sync.WaitGroup
@@ -166,32 +170,37 @@ func (o *local) run(ctx context.Context, t *node.Trial, d display) (r localRepor
 	if err != nil {
 		return r, err
 	}
-	client := node.Client{Identity: id, Lock: t.Lock}
+	r, err = o.follow(ctx, t, terms, node.Client{Identity: id, Lock: t.Lock}, d)
+	r.Restarts = restarts.Load()
+	select {
+	case first := <-failed: // which has ended ctx
+		return r, first
+	default:
+		return r, err
+	}
+}
+
+// follow waits for the model, asks for predictions, and compares the models.
+func (o *local) follow(ctx context.Context, t *node.Trial, terms study.Terms, client node.Client, d display) (r localReport, err error) {
 	start := time.Now()
-	all, err := o.await(ctx, client, d)
-	if err != nil {
-		select {
-		case first := <-failed:
-			return r, first
-		default:
-			return r, err
-		}
+	if _, err := o.await(ctx, client, d); err != nil {
+		return r, err
 	}
 	r.Seconds.Training = time.Since(start).Seconds()
 	start = time.Now()
-	if err := o.predict(ctx, t, client, d, &r); err != nil {
+	if err := o.predict(ctx, t, terms, client, d, &r); err != nil {
 		return r, err
 	}
 	r.Seconds.Predict = time.Since(start).Seconds()
-	for i := range all {
-		if all[i], err = client.Status(ctx, protocols.PartyID(i)); err != nil {
-			return r, err
-		}
-		if all[i].Model != all[0].Model {
-			return r, fmt.Errorf("%s has another model than %s", all[i].Party, all[0].Party)
+	if r.Nodes, err = o.await(ctx, client, d); err != nil { // a party may have been killed again
+		return r, err
+	}
+	r.Study, r.Parties, r.Model = t.Lock.Fingerprint().String(), len(r.Nodes), r.Nodes[0].Model
+	for _, n := range r.Nodes {
+		if n.Model != r.Model {
+			return r, fmt.Errorf("%s has another model than %s", n.Party, r.Nodes[0].Party)
 		}
 	}
-	r.Study, r.Parties, r.Nodes, r.Model, r.Restarts = t.Lock.Fingerprint().String(), len(all), all, all[0].Model, restarts.Load()
 	return r, nil
 }
 
@@ -208,28 +217,53 @@ func (o *local) keepAlive(ctx context.Context, t *node.Trial, name string, resta
 	defer log.Close() // by the process itself, which has written
 	args := []string{
 		"node", "--lock", t.LockFile(), "--identity", t.IdentityFile(name), "--key-file", t.KeyFile(),
-		"--data", t.RowsFile(name), "--dir", t.StateDir(name), "--cores", fmt.Sprint(o.cores), "--log-level", "info",
+		"--data", t.RowsFile(name), "--dir", t.StateDir(name), "--cores", fmt.Sprint(o.cores), "--log-level", "info", "--attached",
 	}
 	if o.toy {
 		args = append(args, "--insecure")
+	}
+	if err := vacate(ctx, t.StateDir(name)); err != nil {
+		return err
 	}
 	for ctx.Err() == nil {
 		c := exec.CommandContext(ctx, self, args...)
 		c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 		c.WaitDelay = 10 * time.Second
 		c.Stderr = log
+		if _, err := c.StdinPipe(); err != nil { // ends with this process, whatever ends that
+			return err
+		}
 		err := c.Run()
 		var exit *exec.ExitError
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &exit) && !exit.Exited(): // killed
+		case err == nil, errors.As(err, &exit) && (!exit.Exited() || exit.ExitCode() == exitInterrupted): // stopped or killed
 			restarts.Add(1)
 		default:
 			return fmt.Errorf("the process of %s ended: %w; its log is %s", name, err, log.Name())
 		}
 	}
 	return nil
+}
+
+// vacate waits until no process of an earlier run has a party's journal open: it may
+// have been killed a moment ago, and its parties are ending.
+func vacate(ctx context.Context, dir string) error {
+	file := node.JournalFile(dir)
+	for start := time.Now(); ; {
+		j, err := protocols.OpenJournal(file)
+		switch {
+		case err == nil:
+			return j.Close()
+		case errors.Is(err, fs.ErrNotExist): // there was no earlier run
+			return nil
+		case !errors.Is(err, protocols.ErrInUse), ctx.Err() != nil:
+			return err
+		case time.Since(start) > 10*time.Second:
+			return usageError("stop the other process of this trial", "%w", err)
+		}
+	}
 }
 
 // await shows how far the parties are until all have the trained model, and returns
@@ -266,12 +300,8 @@ func (o *local) await(ctx context.Context, client node.Client, d display) ([]nod
 }
 
 // predict asks for the outputs of the querier's rows and scores them.
-func (o *local) predict(ctx context.Context, t *node.Trial, client node.Client, d display, r *localReport) error {
+func (o *local) predict(ctx context.Context, t *node.Trial, terms study.Terms, client node.Client, d display, r *localReport) error {
 	rows, err := t.QuerierRows()
-	if err != nil {
-		return err
-	}
-	_, terms, err := studyfile.Locked(ctx, ringOf(o.toy), t.Lock)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,7 +70,16 @@ func (o *participant) read(c *cobra.Command) (l lockedStudy, err error) {
 // compile adds file and terms, which takes seconds for a network.
 func (o *participant) compile(ctx context.Context, l *lockedStudy) (err error) {
 	l.file, l.terms, err = studyfile.Locked(ctx, ringOf(o.toy), l.lock)
-	return inFile(o.lock, err)
+	return inFile(o.lock, misfit(o.lock, err, o.toy))
+}
+
+// misfit gives the error about a lock with other terms than its study the remedy.
+func misfit(path string, err error, toy bool) error {
+	remedy := "do not use this lock: ask the founder, and have the same version of the program at all parties; a trial on the toy ring needs --insecure"
+	if toy {
+		remedy = "leave out --insecure, or ask the founder for the right lock"
+	}
+	return mismatch(path, err, remedy)
 }
 
 func ringOf(toy bool) studyfile.Ring {
@@ -82,6 +92,7 @@ func ringOf(toy bool) studyfile.Ring {
 func newNode() *cobra.Command {
 	var o participant
 	var data, dir, listen string
+	var attached bool
 	p := defaultPrinting()
 	cores := 0
 	c := &cobra.Command{
@@ -93,6 +104,7 @@ func newNode() *cobra.Command {
 			f.StringVar(&data, "data", "", "`FILE` with this party's rows, as the study describes them; required")
 			f.StringVar(&dir, "dir", "", "`DIRECTORY` for journal and state, this party's own; required")
 			f.StringVar(&listen, "listen", "", "`HOST:PORT` to open (default: the port of this party's address in the lock, on all interfaces)")
+			f.BoolVar(&attached, "attached", false, "stop when stdin ends: with the program that started the node, even if it is killed")
 			f.IntVar(&cores, "cores", 0, "`N` cores to compute on; 0 for all")
 		})},
 		{"Output", flagSet(p.bindLog)},
@@ -109,11 +121,22 @@ func newNode() *cobra.Command {
 		if err := p.check(c.Flags()); err != nil {
 			return err
 		}
+		ctx, stop := context.WithCancel(c.Context())
+		defer stop()
+		if attached {
+			go func() {
+				_, _ = io.Copy(io.Discard, c.InOrStdin()) // an error is an end too
+				stop()
+			}()
+		}
 		l, err := o.read(c)
 		if err != nil {
 			return err
 		}
-		if err := o.compile(c.Context(), &l); err != nil {
+		if _, ok := l.lock.Party(l.id.Key()); !ok {
+			return usageError(`a querier asks with "nereid predict"`, "%v is no party of the study", l.id)
+		}
+		if err := o.compile(ctx, &l); err != nil {
 			return err
 		}
 		columns := l.file.Columns()
@@ -126,7 +149,7 @@ func newNode() *cobra.Command {
 		d := newDisplay(c.ErrOrStderr(), p.quiet)
 		defer d.stop()
 		cfg.Log, cfg.Progress = newLog(d, c.ErrOrStderr(), p.level), d.update
-		return serve(c.Context(), cfg)
+		return serve(ctx, cfg)
 	}
 	addFlags(c, groups)
 	return c

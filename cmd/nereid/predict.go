@@ -56,6 +56,9 @@ func newPredict() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if _, ok := l.lock.Querier(l.id.Key()); !ok {
+			return usageError("ask with the identity of "+names(l.lock.Queriers()), "%v is no querier of the study", l.id)
+		}
 		if err := o.compile(c.Context(), &l); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/node"
 	"github.com/nereid-mhe/nereid/protocols"
 )
@@ -87,14 +88,21 @@ func newStatus() *cobra.Command {
 
 // party returns the number of a party.
 func (l lockedStudy) party(name string) (int, error) {
-	var names []string
 	for i, p := range l.lock.Parties() {
 		if p.Name == name {
 			return i, nil
 		}
-		names = append(names, p.Name)
 	}
-	return 0, usageError("name one of "+strings.Join(names, ", "), "the lock has no party %q", name)
+	return 0, usageError("name one of "+names(l.lock.Parties()), "the lock has no party %q", name)
+}
+
+// names lists members of a lock.
+func names(members []identity.Request) string {
+	var all []string
+	for _, m := range members {
+		all = append(all, m.Name)
+	}
+	return strings.Join(all, ", ")
 }
 
 func writeStatus(t *page, all []nodeStatus) {

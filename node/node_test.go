@@ -1,0 +1,283 @@
+package node_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/identity"
+	"github.com/nereid-mhe/nereid/node"
+	"github.com/nereid-mhe/nereid/protocols"
+	"github.com/nereid-mhe/nereid/protocols/transport"
+	"github.com/nereid-mhe/nereid/roster"
+	"github.com/nereid-mhe/nereid/study"
+	"github.com/nereid-mhe/nereid/studyfile"
+)
+
+const logistic = `version: 1
+name: small
+model: {kind: logistic}
+data: {label: y, features: [a, b, c]}
+training: {steps: 2, rate: 1}
+parties: {count: 3}
+opening: {queriers: [{name: lab, rows: 10}]}
+`
+
+const network = `version: 1
+name: small
+model:
+  kind: network
+  hidden: [{units: 4, activation: cubic, bound: 3}]
+data: {label: y, features: [a, b, c], classes: [0, 1]}
+training: {steps: 2, batch: 20, rate: 0.1}
+parties: {count: 3}
+opening: {queriers: [{name: lab, rows: 10}]}
+`
+
+// A world is a trial on the toy ring whose nodes run in this process.
+type world struct {
+	*node.Trial
+	t     testing.TB
+	terms study.Terms
+	ids   []*identity.Identity
+	nodes []*node.Node
+	stop  []func()
+
+	// dial makes the connections of a party, nil for TCP.
+	dial func(ctx context.Context, address string) (net.Conn, error)
+}
+
+func newWorld(t testing.TB, text string, parties int) *world {
+	t.Helper()
+	f, err := studyfile.Parse("study", []byte(text))
+	require.NoError(t, err)
+	f.Parties.Count = parties
+	table, err := dataset.Synthetic(dataset.SyntheticConfig{Rows: 20*parties + 10, Features: 3, Seed: 3})
+	require.NoError(t, err)
+	table.Features = f.Data.Features
+	part := func(from, to int) dataset.Table {
+		p := table
+		p.X, p.Y = table.X[from:to], table.Y[from:to]
+		return p
+	}
+	data := node.TrialData{Querier: part(20*parties, 20*parties+10)}
+	for i := range parties {
+		data.Parties = append(data.Parties, part(20*i, 20*i+20))
+	}
+	dir := t.TempDir()
+	_, err = node.NewTrial(t.Context(), dir, studyfile.Toy, f, data)
+	require.NoError(t, err)
+	w := &world{t: t}
+	w.Trial, err = node.OpenTrial(dir)
+	require.NoError(t, err)
+	_, w.terms, err = studyfile.Locked(t.Context(), studyfile.Toy, w.Lock)
+	require.NoError(t, err)
+	for _, p := range w.Lock.Parties() {
+		w.ids = append(w.ids, w.open(p.Name))
+	}
+	w.nodes, w.stop = make([]*node.Node, parties), make([]func(), parties)
+	return w
+}
+
+// open opens an identity.
+func (w *world) open(name string) *identity.Identity {
+	text, err := os.ReadFile(w.KeyFile())
+	require.NoError(w.t, err)
+	keys, err := age.ParseIdentities(strings.NewReader(string(text)))
+	require.NoError(w.t, err)
+	b, err := os.ReadFile(w.IdentityFile(name))
+	require.NoError(w.t, err)
+	id, err := identity.Open(b, keys...)
+	require.NoError(w.t, err)
+	return id
+}
+
+func (w *world) config(i int) node.Config {
+	name := w.Lock.Parties()[i].Name
+	columns := w.File.Columns()
+	columns.Partial = true
+	table, _, err := dataset.ReadFile(w.RowsFile(name), columns)
+	require.NoError(w.t, err)
+	return node.Config{
+		Identity: w.ids[i], Lock: w.Lock, Terms: w.terms, Table: table, Dir: w.StateDir(name),
+		Listen: w.Lock.Parties()[i].Address, Cores: 1, Dial: w.dial,
+	}
+}
+
+// run runs the node of a party until w.stop[i] is called or the test ends.
+func (w *world) run(i int) {
+	n, err := node.Open(w.config(i))
+	require.NoError(w.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(n.Run(ctx), n.Close()) }()
+	w.nodes[i], w.stop[i] = n, sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Errorf("party %d: %v", i, err)
+		}
+	})
+	w.t.Cleanup(w.stop[i])
+}
+
+func (w *world) runAll() {
+	for i := range w.nodes {
+		w.run(i)
+	}
+}
+
+func (w *world) client() node.Client {
+	return node.Client{Identity: w.open("lab"), Lock: w.Lock}
+}
+
+// predict asks for the querier's rows.
+func (w *world) predict(rows [][]float64) ([][]float64, error) {
+	c := w.client()
+	return c.Predict(w.t.Context(), w.terms, studyfile.QuerierSeed(c.Identity, w.Lock.Invitation()), rows, nil)
+}
+
+// check predicts, and wants the same trained model at all parties.
+func (w *world) check() [][]float64 {
+	rows, err := w.QuerierRows()
+	require.NoError(w.t, err)
+	out, err := w.predict(rows.X)
+	require.NoError(w.t, err)
+	require.Len(w.t, out, rows.Rows())
+	for i, n := range w.nodes {
+		require.Eventually(w.t, func() bool { return n.Status().Trained }, 10*time.Second, 10*time.Millisecond, "party %d", i)
+		require.Equal(w.t, w.nodes[0].Status().Model, n.Status().Model, "party %d", i)
+	}
+	return out
+}
+
+// Nodes train and predict, stop, and go on. Before, between and after they tell how
+// they are.
+func TestStudy(t *testing.T) {
+	for name, text := range map[string]string{"logistic": logistic, "network": network} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, text, 3)
+			w.run(0)
+			s, err := w.client().Status(t.Context(), 0)
+			require.NoError(t, err)
+			require.Equal(t, "party-0", s.Party)
+			require.Equal(t, "setup", s.Phase)
+			require.False(t, s.Trained)
+			require.Equal(t, w.Lock.Fingerprint().String(), s.Study)
+			require.Equal(t, []node.Account{{Querier: "lab", Rows: 0, Limit: 10}}, s.Opened)
+			w.run(1)
+			w.run(2)
+			first := w.check()
+			s, err = w.client().Status(t.Context(), 2)
+			require.NoError(t, err)
+			require.True(t, s.Trained)
+			require.Equal(t, []node.Account{{Querier: "lab", Rows: 10, Limit: 10}}, s.Opened)
+			require.Empty(t, s.Waiting)
+
+			for _, stop := range w.stop {
+				stop()
+			}
+			_, err = w.client().Status(t.Context(), 2)
+			require.Error(t, err)
+			w.runAll()
+			require.Equal(t, first, w.check(), "the same answers, for free")
+		})
+	}
+}
+
+// Who is not in the lock, or has no right, is told so.
+func TestRefusals(t *testing.T) {
+	w := newWorld(t, logistic, 2)
+	stranger, err := identity.New(identity.Card{Name: "lab", Role: identity.Querier})
+	require.NoError(t, err)
+
+	t.Run("a lock that is not signed", func(t *testing.T) {
+		r := roster.New(w.Lock.Invitation())
+		for _, id := range []*identity.Identity{w.ids[1], w.open("lab")} {
+			request, err := studyfile.Join(t.Context(), studyfile.Toy, w.Lock.Invitation(), id)
+			require.NoError(t, err)
+			r, err = r.Approve(request)
+			require.NoError(t, err)
+		}
+		var beacon [32]byte
+		_, _ = rand.Read(beacon[:])
+		unsigned, err := studyfile.Lock(t.Context(), studyfile.Toy, r, beacon)
+		require.NoError(t, err)
+		unsigned, err = unsigned.Sign(w.ids[1])
+		require.NoError(t, err)
+		for i := range w.ids {
+			c := w.config(i)
+			c.Lock = unsigned
+			_, err := node.Open(c)
+			var refused *roster.Error
+			require.ErrorAs(t, err, &refused)
+			require.NoDirExists(t, c.Dir)
+		}
+	})
+	t.Run("a querier", func(t *testing.T) {
+		c := w.config(0)
+		c.Identity = w.open("lab")
+		_, err := node.Open(c)
+		require.ErrorContains(t, err, "is no party of the study")
+	})
+
+	w.runAll()
+	t.Run("a second process", func(t *testing.T) {
+		_, err := node.Open(w.config(0))
+		require.ErrorIs(t, err, protocols.ErrInUse)
+	})
+	t.Run("a stranger", func(t *testing.T) {
+		c := node.Client{Identity: stranger, Lock: w.Lock}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := c.Status(ctx, 0)
+		require.Error(t, err)
+		_, err = c.Predict(ctx, w.terms, studyfile.QuerierSeed(stranger, w.Lock.Invitation()), [][]float64{{1, 2, 3}}, nil)
+		require.Error(t, err)
+	})
+	t.Run("a party that asks for predictions", func(t *testing.T) {
+		c := node.Client{Identity: w.ids[1], Lock: w.Lock}
+		_, err := c.Predict(t.Context(), w.terms, studyfile.QuerierSeed(w.open("lab"), w.Lock.Invitation()), [][]float64{{1, 2, 3}}, nil)
+		require.ErrorIs(t, err, transport.ErrDeclined)
+		require.ErrorContains(t, err, "only a querier")
+	})
+	t.Run("more rows than the policy allows", func(t *testing.T) {
+		w.check()
+		_, err := w.predict([][]float64{{1, 2, 3}})
+		require.ErrorIs(t, err, transport.ErrDeclined)
+		require.NotEmpty(t, fmt.Sprint(err))
+		t.Log(err)
+		for _, n := range w.nodes {
+			require.Equal(t, 10, n.Status().Opened[0].Rows)
+		}
+	})
+}
+
+// A trial does not overwrite another one, and what is no trial is not opened.
+func TestTrialFiles(t *testing.T) {
+	w := newWorld(t, logistic, 2)
+	_, err := node.NewTrial(t.Context(), w.Dir, studyfile.Toy, w.File, node.TrialData{})
+	require.ErrorIs(t, err, os.ErrExist)
+	_, err = node.OpenTrial(t.TempDir())
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.WriteFile(w.KeyFile(), []byte("AGE-SECRET-KEY-1XYZ"), 0o600))
+	_, err = node.OpenTrial(w.Dir)
+	require.ErrorContains(t, err, "no age key file")
+	require.NotContains(t, err.Error(), "XYZ")
+	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "plan.lock"), []byte("{}"), 0o600))
+	_, err = node.OpenTrial(w.Dir)
+	var bad *roster.Error
+	require.ErrorAs(t, err, &bad)
+}
