@@ -26,7 +26,7 @@ type connection struct {
 	Dialler  string `json:"dialler"`
 	Listener string `json:"listener"`
 	Address  string `json:"address"`
-	Use      string `json:"use"` // "tree", "rounds" of other roots, or "predictions"
+	Use      string `json:"use"` // "tree", "rounds" of other roots than the tree's, "predictions", or "no messages"
 
 	// Bytes from dialler to listener and back; null where the plan has no figure.
 	Setup struct {
@@ -139,6 +139,7 @@ func connections(l roster.Lock, terms study.Terms, party string) (commReport, er
 		default:
 			c.Setup.Out, c.Setup.In = new(int64), new(int64)
 			if needs.StepUp > 0 { // of a regression, whose rounds have one root
+				c.Use = "no messages"
 				c.Step.Out, c.Step.In = new(int64), new(int64)
 			}
 		}
@@ -167,10 +168,10 @@ func (r commReport) write(t *page) {
 			direction = "inbound: "
 		}
 		t.line("\n  %s%s dials %s at %s, for %s", direction, c.Dialler, c.Listener, c.Address, c.Use)
-		if c.Setup.Out != nil {
+		if c.Use == "tree" {
 			t.fact("  setup", fmt.Sprintf("%s out, %s in", size(*c.Setup.Out), size(*c.Setup.In)))
 		}
-		if c.Step.Out != nil {
+		if c.Use == "tree" && c.Step.Out != nil {
 			t.fact("  step", fmt.Sprintf("%s out, %s in", size(*c.Step.Out), size(*c.Step.In)))
 		}
 	}
