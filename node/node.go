@@ -121,24 +121,33 @@ func (n *Node) connect() (*transport.Endpoint, error) {
 	if err := os.MkdirAll(spill, 0o700); err != nil {
 		return nil, fmt.Errorf("node: its directory: %w", err)
 	}
-	parties := n.cfg.Lock.Parties()
+	listen, err := n.cfg.listen(n.self)
+	if err != nil {
+		return nil, err
+	}
 	c := transport.Config{
 		Self: n.self, Roster: Peers(n.cfg.Lock), Tree: n.cfg.Lock.Tree(), Study: n.cfg.Terms.ID(),
-		Certificate: n.cfg.Identity.Certificate, Listen: n.cfg.Listen, Listener: n.cfg.Listener, Dial: n.cfg.Dial,
+		Certificate: n.cfg.Identity.Certificate, Listen: listen, Listener: n.cfg.Listener, Dial: n.cfg.Dial,
 		MaxBody: n.cfg.Terms.MaxMessage(), SpillDir: spill, Log: n.cfg.Log,
 		Status: n.report, Query: n.answer,
-	}
-	if address := parties[n.self].Address; c.Listen == "" && c.Listener == nil && address != "" {
-		_, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, fmt.Errorf("node: address %q of the lock: %w", address, err)
-		}
-		c.Listen = net.JoinHostPort("", port)
 	}
 	for _, q := range n.cfg.Lock.Queriers() {
 		c.Readers = append(c.Readers, ed25519.PublicKey(q.Key[:]))
 	}
 	return transport.Open(c)
+}
+
+// listen returns the address of the port to open, empty for none.
+func (c Config) listen(self protocols.PartyID) (string, error) {
+	address := c.Lock.Parties()[self].Address
+	if c.Listen != "" || c.Listener != nil || address == "" {
+		return c.Listen, nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("node: address %q of the lock: %w", address, err)
+	}
+	return net.JoinHostPort("", port), nil
 }
 
 // Peers returns the parties of a lock as the transport knows them.

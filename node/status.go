@@ -3,6 +3,8 @@ package node
 import (
 	"encoding/hex"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nereid-mhe/nereid/protocols"
@@ -28,6 +30,10 @@ type Status struct {
 	Sent    map[string]int64   `json:"sent"`    // the same of bytes
 	Opened  []Account          `json:"opened"`  // by querier
 	Peers   []Peer             `json:"peers"`
+
+	Strangers int       `json:"strangers"` // refusals of connections that are of no party
+	Journal   int64     `json:"journal"`   // bytes of the journal's file
+	Time      time.Time `json:"time"`      // by the node's clock
 }
 
 // An Account is what a querier has had, of what the policy allows.
@@ -77,8 +83,12 @@ func (n *Node) Status() Status {
 	for _, a := range from.Rows {
 		s.Opened = append(s.Opened, Account{a.Querier, a.Spent, a.Limit})
 	}
-	now := time.Now()
-	for _, p := range n.net.Stats().Peers {
+	now, stats := time.Now(), n.net.Stats()
+	s.Time, s.Strangers = now.UTC(), stats.Strangers.Refused
+	if info, err := os.Stat(filepath.Join(n.cfg.Dir, journalFile)); err == nil {
+		s.Journal = info.Size()
+	}
+	for _, p := range stats.Peers {
 		peer := Peer{Name: p.Name, Connected: p.Connected, Connects: p.Connects, In: p.BytesIn, Out: p.BytesOut, Silent: -1, Refused: p.Refused}
 		if !p.Progress.IsZero() {
 			peer.Silent = now.Sub(p.Progress).Seconds()

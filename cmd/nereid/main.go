@@ -10,6 +10,8 @@
 //	nereid study     agree on a study: invite, join, approve, lock, sign
 //	nereid local     run a study with every party in a process of its own here
 //	nereid node      run a party of a locked study on its host
+//	nereid preflight check all that a node needs before it is started
+//	nereid comm      print who connects to whom, and how many bytes to expect
 //	nereid status    ask nodes how far they are and for whom they wait
 //	nereid predict   ask the parties for predictions, as the querier
 //	nereid journal   show that no journal has two shares for one label
@@ -109,7 +111,7 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newSimulate(), newLocal(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newNode(), newStatus(), newPredict(), newJournal(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newLocal(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newPreflight(), newComm(), newNode(), newStatus(), newPredict(), newJournal(), newVersion())
 	return root
 }
 

@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails": scriptFails, "report": scriptReport, "narrow": scriptNarrow, "get": scriptGet, "flip": scriptFlip, "agekey": scriptAgeKey,
 			"relock": scriptRelock, "keyless": scriptKeyless, "shares": scriptShares,
+			"trial": scriptTrial, "address": scriptAddress, "occupy": scriptOccupy, "listening": scriptListening, "holdjournal": scriptHoldJournal, "findings": scriptFindings,
 		},
 	})
 }

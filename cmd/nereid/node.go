@@ -91,7 +91,7 @@ func ringOf(toy bool) studyfile.Ring {
 
 func newNode() *cobra.Command {
 	var o participant
-	var data, dir, listen string
+	var data, dir, listen, metrics string
 	var attached bool
 	p := defaultPrinting()
 	cores := 0
@@ -106,6 +106,7 @@ func newNode() *cobra.Command {
 			f.StringVar(&listen, "listen", "", "`HOST:PORT` to open (default: the port of this party's address in the lock, on all interfaces)")
 			f.BoolVar(&attached, "attached", false, "stop when stdin ends: with the program that started the node, even if it is killed")
 			f.IntVar(&cores, "cores", 0, "`N` cores to compute on; 0 for all")
+			f.StringVar(&metrics, "metrics", "", "`PORT` of loopback, or HOST:PORT, to serve /metrics for Prometheus on")
 		})},
 		{"Output", flagSet(p.bindLog)},
 	}
@@ -120,6 +121,12 @@ func newNode() *cobra.Command {
 		}
 		if err := p.check(c.Flags()); err != nil {
 			return err
+		}
+		if metrics != "" {
+			var err error
+			if metrics, err = metricsAddress(metrics); err != nil {
+				return err
+			}
 		}
 		ctx, stop := context.WithCancel(c.Context())
 		defer stop()
@@ -149,20 +156,29 @@ func newNode() *cobra.Command {
 		d := newDisplay(c.ErrOrStderr(), p.quiet)
 		defer d.stop()
 		cfg.Log, cfg.Progress = newLog(d, c.ErrOrStderr(), p.level), d.update
-		return serve(ctx, cfg)
+		return serve(ctx, cfg, metrics)
 	}
 	addFlags(c, groups)
 	return c
 }
 
-// serve runs a node until it is told to stop, which is no failure of a node.
-func serve(ctx context.Context, cfg node.Config) error {
+// serve runs a node until it is told to stop, which is no failure of a node. It
+// serves metrics if it is given an address for them.
+func serve(ctx context.Context, cfg node.Config, metrics string) (err error) {
 	n, err := node.Open(cfg)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, n.Close()) }()
 	if a := n.Addr(); a != nil {
 		cfg.Log.Info("listening", "address", a.String())
 	}
-	return errors.Join(n.Run(ctx), n.Close())
+	if metrics != "" {
+		stop, err := serveMetrics(metrics, node.Metrics(n.Status), cfg.Log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
+	return n.Run(ctx)
 }

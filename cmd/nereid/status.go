@@ -30,10 +30,11 @@ type nodeStatus struct {
 func newStatus() *cobra.Command {
 	var o participant
 	var format string
+	var watching bool
 	wait := 5 * time.Second
 	c := &cobra.Command{
 		Use: "status [PARTY...]", Short: "Ask nodes how far they are and for whom they wait", Long: statusLong,
-		Example: "  nereid status --identity north.identity\n  nereid status south --identity lab.identity --format json",
+		Example: "  nereid status --identity north.identity\n  nereid status south --identity lab.identity --format json\n  nereid status --identity lab.identity --watch",
 		Args:    cobra.ArbitraryArgs,
 	}
 	groups := []group{
@@ -41,6 +42,7 @@ func newStatus() *cobra.Command {
 		{"Output", flagSet(func(f *pflag.FlagSet) {
 			bindFormat(f, &format)
 			f.DurationVar(&wait, "wait", wait, "`TIME` to wait for an answer")
+			f.BoolVar(&watching, "watch", false, "ask again every 2 s until interrupted: reports on a terminal, otherwise one JSON line for every change")
 		})},
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -63,27 +65,38 @@ func newStatus() *cobra.Command {
 				}
 			}
 		}
-		all := make([]nodeStatus, len(ids))
-		client := node.Client{Identity: l.id, Lock: l.lock}
-		var wg sync.WaitGroup
-		for k, id := range ids {
-			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(c.Context(), wait)
-				defer cancel()
-				all[k].Party = l.lock.Parties()[id].Name
-				s, err := client.Status(ctx, protocols.PartyID(id))
-				if err != nil {
-					all[k].Error = err.Error()
-					return
-				}
-				all[k].Node = &s
-			})
+		ask := func(ctx context.Context) []nodeStatus {
+			return l.ask(ctx, node.Client{Identity: l.id, Lock: l.lock}, ids, wait)
 		}
-		wg.Wait()
+		if watching {
+			return watch(c.Context(), c.OutOrStdout(), format, ask)
+		}
+		all := ask(c.Context())
 		return printReport(c, format, all, func(t *page) { writeStatus(t, all) })
 	}
 	addFlags(c, groups)
 	return c
+}
+
+// ask asks parties for their status, all at once.
+func (l lockedStudy) ask(ctx context.Context, client node.Client, ids []int, wait time.Duration) []nodeStatus {
+	all := make([]nodeStatus, len(ids))
+	var wg sync.WaitGroup
+	for k, id := range ids {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, wait)
+			defer cancel()
+			all[k].Party = l.lock.Parties()[id].Name
+			s, err := client.Status(ctx, protocols.PartyID(id))
+			if err != nil {
+				all[k].Error = err.Error()
+				return
+			}
+			all[k].Node = &s
+		})
+	}
+	wg.Wait()
+	return all
 }
 
 // party returns the number of a party.
