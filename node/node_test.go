@@ -186,6 +186,7 @@ func TestStudy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, text, 3)
+			require.Equal(t, "party-0", node.Opening(w.config(0)).Status().Party)
 			w.run(0)
 			s, err := w.client().Status(t.Context(), 0)
 			require.NoError(t, err)

@@ -77,8 +77,12 @@ func (n *Node) Status() Status {
 	for _, a := range from.Rows {
 		s.Opened = append(s.Opened, Account{a.Querier, a.Spent, a.Limit})
 	}
+	endpoint := n.net.Load()
+	if endpoint == nil {
+		return s
+	}
 	now := time.Now()
-	for _, p := range n.net.Stats().Peers {
+	for _, p := range endpoint.Stats().Peers {
 		peer := Peer{Name: p.Name, Connected: p.Connected, Connects: p.Connects, In: p.BytesIn, Out: p.BytesOut, Silent: -1, Refused: p.Refused}
 		if !p.Progress.IsZero() {
 			peer.Silent = now.Sub(p.Progress).Seconds()
