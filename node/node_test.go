@@ -236,6 +236,27 @@ func TestPartyWithoutAddress(t *testing.T) {
 	require.ErrorContains(t, err, "address")
 }
 
+// A querier waits while the root is stopped and started again.
+func TestRootStopsWhileAsked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, logistic, 2)
+	w.runAll()
+	for _, n := range w.nodes {
+		require.Eventually(t, func() bool { return n.Status().Trained }, 20*time.Second, 10*time.Millisecond)
+	}
+	w.stop[1]()
+	asked := make(chan error, 1)
+	go func() {
+		_, err := w.predict([][]float64{{1, 2, 3}})
+		asked <- err
+	}()
+	require.Eventually(t, func() bool { return len(w.nodes[0].Status().Waiting) > 0 }, 20*time.Second, 10*time.Millisecond)
+	w.stop[0]()
+	w.runAll()
+	require.NoError(t, <-asked)
+	require.Equal(t, 1, w.nodes[0].Status().Opened[0].Rows)
+}
+
 // Who is not in the lock, or has no right, is told so.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, logistic, 2)
