@@ -56,7 +56,11 @@ func (n *Node) answer(ctx context.Context, from ed25519.PublicKey, request []byt
 			return nil, fmt.Errorf("%w: only a querier of the lock may ask for predictions", errRequest)
 		}
 		n.cfg.Log.InfoContext(ctx, "asked for predictions", "querier", n.cfg.Lock.Queriers()[q].Name, "bytes", len(body))
-		return party.Ask(ctx, body)
+		answer, err := party.Ask(ctx, body)
+		if errors.Is(err, study.ErrStopped) { // no answer yet: the querier is to ask again
+			err = fmt.Errorf("%w: %w", err, context.Canceled)
+		}
+		return answer, err
 	}
 	return nil, fmt.Errorf("%w: of kind %d", errRequest, request[0])
 }

@@ -56,8 +56,10 @@ type Node struct {
 	cfg     Config
 	self    protocols.PartyID
 	journal *protocols.FileJournal
-	net     *transport.Endpoint
-	party   atomic.Pointer[study.Node] // nil until it is open, when peers may connect already
+
+	// nil until they are open, when peers may connect and ask already
+	net   atomic.Pointer[transport.Endpoint]
+	party atomic.Pointer[study.Node]
 }
 
 // Open checks that the lock is one that this identity has signed, opens journal and
@@ -90,12 +92,14 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.net, err = n.connect(); err != nil {
+	endpoint, err := n.connect()
+	if err != nil {
 		return nil, err
 	}
+	n.net.Store(endpoint)
 	party, err := study.NewNode(study.NodeConfig{
 		Terms: cfg.Terms, Self: self, Seed: cfg.Identity.Seed(cfg.Lock.ID()), Table: cfg.Table,
-		Journal: n.journal, Store: store, Transport: wires{n.net}, Cores: cfg.Cores, Log: cfg.Log, Progress: cfg.Progress,
+		Journal: n.journal, Store: store, Transport: wires{endpoint}, Cores: cfg.Cores, Log: cfg.Log, Progress: cfg.Progress,
 	})
 	if err != nil {
 		return nil, err
@@ -175,8 +179,8 @@ func (n *Node) Run(ctx context.Context) error { return n.party.Load().Run(ctx) }
 // Close closes port and journal after Run has ended.
 func (n *Node) Close() error {
 	var errs []error
-	if n.net != nil {
-		errs = append(errs, n.net.Close())
+	if e := n.net.Load(); e != nil {
+		errs = append(errs, e.Close())
 	}
 	if n.journal != nil {
 		errs = append(errs, n.journal.Close())
@@ -185,4 +189,4 @@ func (n *Node) Close() error {
 }
 
 // Addr returns the address of the open port, nil if there is none.
-func (n *Node) Addr() net.Addr { return n.net.Addr() }
+func (n *Node) Addr() net.Addr { return n.net.Load().Addr() }

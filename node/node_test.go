@@ -104,6 +104,23 @@ func (w *world) open(name string) *identity.Identity {
 	return id
 }
 
+// lock returns the lock of an invitation with more members, without signatures.
+func lock(t testing.TB, i roster.Invitation, members ...*identity.Identity) roster.Lock {
+	t.Helper()
+	r := roster.New(i)
+	for _, id := range members {
+		request, err := studyfile.Join(t.Context(), studyfile.Toy, i, id)
+		require.NoError(t, err)
+		r, err = r.Approve(request)
+		require.NoError(t, err)
+	}
+	var beacon [32]byte
+	_, _ = rand.Read(beacon[:])
+	l, err := studyfile.Lock(t.Context(), studyfile.Toy, r, beacon)
+	require.NoError(t, err)
+	return l
+}
+
 func (w *world) config(i int) node.Config {
 	name := w.Lock.Parties()[i].Name
 	columns := w.File.Columns()
@@ -169,6 +186,7 @@ func TestStudy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, text, 3)
+			require.Equal(t, "party-0", node.Opening(w.config(0)).Status().Party)
 			w.run(0)
 			s, err := w.client().Status(t.Context(), 0)
 			require.NoError(t, err)
@@ -197,6 +215,48 @@ func TestStudy(t *testing.T) {
 	}
 }
 
+// A party that opens no port takes part all the same; only its status is out of reach.
+func TestPartyWithoutAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, logistic, 3)
+	var err error
+	w.ids[2], err = identity.New(identity.Card{Name: w.Lock.Parties()[2].Name, Role: identity.Party})
+	require.NoError(t, err)
+	w.Lock = lock(t, w.Lock.Invitation(), w.ids[1], w.ids[2], w.open("lab"))
+	for _, id := range w.ids {
+		w.Lock, err = w.Lock.Sign(id)
+		require.NoError(t, err)
+	}
+	_, w.terms, err = studyfile.Locked(t.Context(), studyfile.Toy, w.Lock)
+	require.NoError(t, err)
+	w.runAll()
+	require.Nil(t, w.nodes[2].Addr())
+	w.check()
+	_, err = w.client().Status(t.Context(), 2)
+	require.ErrorContains(t, err, "address")
+}
+
+// A querier waits while the root is stopped and started again.
+func TestRootStopsWhileAsked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, logistic, 2)
+	w.runAll()
+	for _, n := range w.nodes {
+		require.Eventually(t, func() bool { return n.Status().Trained }, 20*time.Second, 10*time.Millisecond)
+	}
+	w.stop[1]()
+	asked := make(chan error, 1)
+	go func() {
+		_, err := w.predict([][]float64{{1, 2, 3}})
+		asked <- err
+	}()
+	require.Eventually(t, func() bool { return len(w.nodes[0].Status().Waiting) > 0 }, 20*time.Second, 10*time.Millisecond)
+	w.stop[0]()
+	w.runAll()
+	require.NoError(t, <-asked)
+	require.Equal(t, 1, w.nodes[0].Status().Opened[0].Rows)
+}
+
 // Who is not in the lock, or has no right, is told so.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, logistic, 2)
@@ -204,18 +264,7 @@ func TestRefusals(t *testing.T) {
 	require.NoError(t, err)
 
 	t.Run("a lock that is not signed", func(t *testing.T) {
-		r := roster.New(w.Lock.Invitation())
-		for _, id := range []*identity.Identity{w.ids[1], w.open("lab")} {
-			request, err := studyfile.Join(t.Context(), studyfile.Toy, w.Lock.Invitation(), id)
-			require.NoError(t, err)
-			r, err = r.Approve(request)
-			require.NoError(t, err)
-		}
-		var beacon [32]byte
-		_, _ = rand.Read(beacon[:])
-		unsigned, err := studyfile.Lock(t.Context(), studyfile.Toy, r, beacon)
-		require.NoError(t, err)
-		unsigned, err = unsigned.Sign(w.ids[1])
+		unsigned, err := lock(t, w.Lock.Invitation(), w.ids[1], w.open("lab")).Sign(w.ids[1])
 		require.NoError(t, err)
 		for i := range w.ids {
 			c := w.config(i)

@@ -83,11 +83,17 @@ func (n *Node) Status() Status {
 	for _, a := range from.Rows {
 		s.Opened = append(s.Opened, Account{a.Querier, a.Spent, a.Limit})
 	}
-	now, stats := time.Now(), n.net.Stats()
-	s.Time, s.Strangers = now.UTC(), stats.Strangers.Refused
+	now := time.Now()
+	s.Time = now.UTC()
 	if info, err := os.Stat(filepath.Join(n.cfg.Dir, journalFile)); err == nil {
 		s.Journal = info.Size()
 	}
+	endpoint := n.net.Load()
+	if endpoint == nil {
+		return s
+	}
+	stats := endpoint.Stats()
+	s.Strangers = stats.Strangers.Refused
 	for _, p := range stats.Peers {
 		peer := Peer{Name: p.Name, Connected: p.Connected, Connects: p.Connects, In: p.BytesIn, Out: p.BytesOut, Silent: -1, Refused: p.Refused}
 		if !p.Progress.IsZero() {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	mrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -112,13 +113,13 @@ func (t *Trial) makeKey() (err error) {
 // agree goes through what parties do by mail: identities, invitation, requests,
 // roster, lock, signatures.
 func (t *Trial) agree(ctx context.Context, ring studyfile.Ring, data TrialData) error {
+	addresses, err := freeAddresses(len(t.File.Parties.Roster))
+	if err != nil {
+		return err
+	}
 	var ids []*identity.Identity
 	for i, m := range t.File.Parties.Roster {
-		address, err := freeAddress()
-		if err != nil {
-			return err
-		}
-		id, err := t.member(identity.Card{Name: m.Name, Role: identity.Party, Address: address}, data.Parties[i])
+		id, err := t.member(identity.Card{Name: m.Name, Role: identity.Party, Address: addresses[i]}, data.Parties[i])
 		if err != nil {
 			return err
 		}
@@ -249,13 +250,23 @@ func readRows(path string, f studyfile.File) (dataset.Table, error) {
 	return table, err
 }
 
-// freeAddress returns an address of this machine with a port that is free now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeAddresses returns addresses of this machine with ports that are free now. They
+// are below those that systems give to outgoing connections, which could take the port
+// of a party while that is started again.
+func freeAddresses(n int) (all []string, _ error) {
+	const lowest, highest, tries = 10_000, 32_000, 1000
+	for failures := 0; len(all) < n; {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+mrand.IntN(highest-lowest)))
+		if err != nil {
+			if failures++; failures == tries {
+				return nil, fmt.Errorf("node: no free port for each of %d parties: %w", n, err)
+			}
+			continue
+		}
+		defer l.Close() // at the end: all are different
+		all = append(all, l.Addr().String())
 	}
-	return l.Addr().String(), l.Close()
+	return all, nil
 }
 
 // writeRows writes a table as the study's schema reads it, with every digit.

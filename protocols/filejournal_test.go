@@ -149,7 +149,7 @@ func TestOpenJournalRefuses(t *testing.T) {
 	openJournal(t, path)
 	start := time.Now()
 	_, err := protocols.OpenJournal(path)
-	require.ErrorIs(t, err, ErrInUse)
+	require.ErrorIs(t, err, protocols.ErrInUse)
 	require.ErrorContains(t, err, path)
 	require.Less(t, time.Since(start), 5*time.Second)
 

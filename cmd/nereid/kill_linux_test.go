@@ -20,7 +20,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
 )
 
 var (
@@ -133,6 +132,17 @@ func (r *ringTrial) process(party string) int {
 	return 0
 }
 
+// showLogs logs what the parties of a trial that failed wrote last.
+func (r *ringTrial) showLogs() {
+	if !r.t.Failed() {
+		return
+	}
+	for _, name := range []string{"root", "inner", "leaf"} {
+		b, _ := os.ReadFile(r.path("trial", name, "log.jsonl"))
+		r.t.Logf("log of %s: %s", name, b[max(0, len(b)-4000):])
+	}
+}
+
 // A killPoint is a moment of a trial: some time after the victim is done with a
 // number of stages.
 type killPoint struct {
@@ -148,6 +158,7 @@ func (r *ringTrial) disturb(points []killPoint, random *rand.Rand) localReport {
 	defer stop()
 	c := r.local()
 	defer func() { c.kill() }()
+	defer r.showLogs()
 	for _, p := range points {
 		party := p.victim
 		if party == "local" {
