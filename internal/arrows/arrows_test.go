@@ -29,7 +29,8 @@ var layers = [][]string{
 	{"protocols/sim", "protocols/transport", "identity"},
 	{"nn", "roster"},
 	{"study"},
-	{"studyfile", "node"},
+	{"studyfile"},
+	{"node"},
 	{"cmd/...", "examples/...", "benchmarks/...", "examples", "benchmarks"},
 }
 
