@@ -7,7 +7,7 @@
 // clear on a disk. What leaves the host is a [Request]: name, role, address and
 // public key, signed by that key. [Identity.Certificate] makes certificates for
 // TLS in memory and renews them, so that nothing is copied or renewed by hand;
-// [CheckCertificate] is the other side.
+// package protocols/transport checks them at the other end.
 //
 // # What it refuses to do
 //

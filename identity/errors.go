@@ -12,14 +12,11 @@ type Reason string
 
 // The reasons.
 const (
-	Invalid     Reason = "invalid"       // a name, role or address that cannot be
-	Damaged     Reason = "damaged"       // a document that is not as it was written
-	Unsupported Reason = "unsupported"   // a document of another version
-	Locked      Reason = "locked"        // the wrong passphrase or key file
-	Forged      Reason = "forged"        // a signature that is not by the key it names
-	WrongKey    Reason = "wrong key"     // a certificate of another key
-	NotYetValid Reason = "not yet valid" // a certificate whose time has not come
-	Expired     Reason = "expired"       // a certificate whose time is over
+	Invalid     Reason = "invalid"     // a name, role or address that cannot be
+	Damaged     Reason = "damaged"     // a document that is not as it was written
+	Unsupported Reason = "unsupported" // a document of another version
+	Locked      Reason = "locked"      // the wrong passphrase or key file
+	Forged      Reason = "forged"      // a signature that is not by the key it names
 )
 
 func (r Reason) Error() string { return "identity: " + string(r) }

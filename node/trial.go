@@ -194,6 +194,9 @@ func OpenTrial(dir string) (*Trial, error) {
 	if t.File, err = studyfile.Of(t.Lock.Invitation()); err != nil {
 		return nil, err
 	}
+	if n := len(t.File.Opening.Queriers); n != 1 {
+		return nil, fmt.Errorf("node: %s is of a study with %d queriers, a trial has 1: name the directory of a trial", t.LockFile(), n)
+	}
 	text, err := os.ReadFile(t.KeyFile())
 	if err != nil {
 		return nil, err

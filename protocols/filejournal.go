@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
 
+	"github.com/nereid-mhe/nereid/internal/files"
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
@@ -78,7 +77,7 @@ func OpenJournal(path string) (*FileJournal, error) {
 	j := &FileJournal{db: db}
 	err = j.update(initialise)
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = files.SyncDir(filepath.Dir(path))
 	}
 	if err == nil {
 		err = j.view(checkBindings)
@@ -125,18 +124,6 @@ func checkBindings(tx *bolt.Tx) error {
 		err = &CorruptError{"the whole journal", fmt.Errorf("%d entries, want %d", n, want)}
 	}
 	return err
-}
-
-// syncDir makes a new file's name durable, where the system can do that.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Close closes the file after transactions under way have ended.

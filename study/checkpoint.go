@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/internal/files"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
 	"github.com/nereid-mhe/nereid/params"
@@ -428,7 +429,7 @@ func (s *NetworkSimulation) save(steps int, st nn.State, elapsed, cpu time.Durat
 // its owner may read it.
 func (c *checkpoint) write(path string, set params.Set) error {
 	path = behindLinks(path)
-	f, err := checkpointTemp(path)
+	f, err := files.Temp(path, 0o600)
 	if err != nil {
 		return &CheckpointError{path, "cannot be written", "name a file in a directory that exists and is writable", err}
 	}
@@ -441,9 +442,8 @@ func (c *checkpoint) write(path string, set params.Set) error {
 		err = errors.Join(err, os.Remove(f.Name()))
 		return &CheckpointError{path, "cannot be written", "make room on the disk, and run the study again to go on", err}
 	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil { // so that the new name survives a crash, where directories can be synced
-		_ = dir.Sync()
-		_ = dir.Close()
+	if err := files.SyncDir(filepath.Dir(path)); err != nil {
+		return &CheckpointError{path, "may not survive a crash", "keep it on a local disk", err}
 	}
 	return nil
 }
@@ -457,14 +457,8 @@ func behindLinks(path string) string {
 	return path
 }
 
-// tempLetters is how many letters of [rand.Text] end the name of a temporary file.
+// tempLetters is how many random letters end the name of a file of [files.Temp].
 const tempLetters = 8
-
-// checkpointTemp creates a file beside a checkpoint, which a rename turns into it.
-func checkpointTemp(path string) (*os.File, error) {
-	dir, base := filepath.Split(path)
-	return os.OpenFile(filepath.Join(dir, "."+base+"."+rand.Text()[:tempLetters]), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-}
 
 // removeLeftovers removes the temporary files of runs that were killed while they
 // wrote the checkpoint: they hold the same secrets. Only files that a write began
@@ -506,7 +500,7 @@ func beginsAsCheckpoint(file string) bool {
 // checkWritable reports whether a checkpoint can be written later. It leaves no
 // trace.
 func checkWritable(path string) error {
-	f, err := checkpointTemp(path)
+	f, err := files.Temp(path, 0o600)
 	if err == nil {
 		err = errors.Join(f.Close(), os.Remove(f.Name()))
 	}

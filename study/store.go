@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/nereid-mhe/nereid/internal/files"
 )
 
 // A Store keeps what a [Node] must not forget, by name. Nothing in it is secret:
@@ -96,7 +98,7 @@ func (s *FileStore) put(path, name string, value []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncDir(s.dir)
+	return files.SyncDir(s.dir)
 }
 
 // Get implements [Store]. The error wraps [ErrDamaged] if the file does not match
@@ -141,16 +143,4 @@ func storeSum(name string, value []byte) (sum [32]byte) {
 	_, _ = h.Write(value)
 	h.Sum(sum[:0])
 	return sum
-}
-
-// syncDir makes new names in a directory durable, where the system can do that.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrInvalid) {
-		return errors.Join(err, d.Close())
-	}
-	return d.Close()
 }

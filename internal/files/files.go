@@ -58,11 +58,11 @@ func write(path string, b []byte, perm fs.FileMode, place func(temp, path string
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
-// syncDir makes the name of a new file durable, where the system can do that.
-func syncDir(dir string) error {
+// SyncDir makes new names in a directory durable, where the system can do that.
+func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
@@ -70,5 +70,9 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	err = d.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrInvalid) { // some network file systems
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }

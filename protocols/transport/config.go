@@ -34,7 +34,7 @@ type Config struct {
 
 	// Certificate returns the certificate in use, with its private key, which is
 	// that of the roster. It is called for every connection, so a renewed
-	// certificate needs no restart. See [NewCertificate].
+	// certificate needs no restart. Its common name is that of the roster.
 	Certificate func() (*tls.Certificate, error)
 
 	// Listen is the address of the port to open, as in [net.Listen], and Listener

@@ -3,11 +3,10 @@ package transport_test
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/tls"
 	"fmt"
 	"net"
-	"time"
 
+	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/protocols"
 	"github.com/nereid-mhe/nereid/protocols/transport"
 )
@@ -26,20 +25,19 @@ func Example() {
 		return
 	}
 	roster := []transport.Peer{{ID: 0, Name: "site-a", Address: port.Addr().String()}, {ID: 1, Name: "site-b"}}
-	keys := make([]ed25519.PrivateKey, 2)
-	for i := range roster {
-		if roster[i].Key, keys[i], err = ed25519.GenerateKey(nil); err != nil {
+	ids := make([]*identity.Identity, 2)
+	for i, p := range roster {
+		if ids[i], err = identity.New(identity.Card{Name: p.Name, Role: identity.Party, Address: p.Address}); err != nil {
 			fmt.Println(err)
 			return
 		}
+		key := ids[i].Key()
+		roster[i].Key = key[:]
 	}
 	open := func(self protocols.PartyID, l net.Listener) (*transport.Endpoint, error) {
 		return transport.Open(transport.Config{
 			Self: self, Roster: roster, Tree: tree, Study: protocols.StudyID{1},
-			Certificate: func() (*tls.Certificate, error) {
-				return transport.NewCertificate(keys[self], roster[self].Name, time.Now(), time.Now().AddDate(0, 3, 0))
-			},
-			Listener: l, MaxBody: 1 << 20,
+			Certificate: ids[self].Certificate, Listener: l, MaxBody: 1 << 20,
 		})
 	}
 	a, err := open(0, port)

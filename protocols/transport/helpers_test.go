@@ -3,11 +3,15 @@ package transport
 import (
 	"context"
 	"crypto/ed25519"
+	crand "crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/big"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -75,7 +79,7 @@ func (w *world) listen(i int) {
 
 // certificate returns a certificate callback, of a certificate valid around now.
 func certificate(t testing.TB, key ed25519.PrivateKey, name string) func() (*tls.Certificate, error) {
-	c, err := NewCertificate(key, name, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	c, err := newCertificate(key, name, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	require.NoError(t, err)
 	return func() (*tls.Certificate, error) { return c, nil }
 }
@@ -271,4 +275,30 @@ func spilled(t testing.TB, dir string) (files []os.FileInfo) {
 		files = append(files, info)
 	}
 	return files
+}
+
+// newCertificate returns a self-signed certificate of the party with the given
+// name, valid between two times.
+func newCertificate(key ed25519.PrivateKey, name string, from, until time.Time) (*tls.Certificate, error) {
+	serial, err := crand.Int(crand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, fmt.Errorf("transport: certificate: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: name},
+		NotBefore:    from,
+		NotAfter:     until,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("transport: certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("transport: certificate: %w", err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }

@@ -146,8 +146,15 @@ func (e *Endpoint) serve(n *neighbour, info authInfo, stream frames) error {
 	return l.run(stream)
 }
 
+// expiryWarning is how long before its end the certificate of a peer is worth a
+// warning: identities renew theirs earlier.
+const expiryWarning = 7 * 24 * time.Hour
+
 // expires notes until when the certificate of a peer is valid.
 func (e *Endpoint) expires(n *neighbour, until time.Time) {
+	if time.Until(until) < expiryWarning {
+		e.cfg.Log.Warn("the certificate of a peer expires soon, and is not renewed", "peer", n.Name, "until", until.UTC().Format(time.RFC3339))
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n.record.expires = until

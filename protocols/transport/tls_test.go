@@ -17,7 +17,7 @@ import (
 )
 
 func newCert(t testing.TB, key ed25519.PrivateKey, name string, from, until time.Duration) func() (*tls.Certificate, error) {
-	c, err := NewCertificate(key, name, time.Now().Add(from), time.Now().Add(until))
+	c, err := newCertificate(key, name, time.Now().Add(from), time.Now().Add(until))
 	require.NoError(t, err)
 	return func() (*tls.Certificate, error) { return c, nil }
 }

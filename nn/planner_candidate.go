@@ -1,0 +1,104 @@
+package nn
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/nereid-mhe/nereid/params"
+)
+
+// A Constraint is what rejects a candidate.
+type Constraint string
+
+// The constraints, from the first that is checked.
+const (
+	Security  Constraint = "security"  // no primes within the security table, or too few bits for each
+	Shape     Constraint = "shape"     // layers or batch do not fit the layout, or levels the chain
+	Precision Constraint = "precision" // weights, or opened outputs, would be too coarse
+	MemorySet Constraint = "memory"
+	Slower    Constraint = "slower" // than another candidate, or less precise
+)
+
+// A Chain is what primes a candidate has beside those of its levels.
+type Chain struct {
+	LogN    int
+	Masks   params.Masks
+	Special int
+}
+
+func (c Chain) String() string {
+	s := fmt.Sprintf("N=2^%d, %d special", c.LogN, c.Special)
+	if c.Masks != params.Wide {
+		s += fmt.Sprintf(", %d for masks", c.Masks)
+	}
+	return s
+}
+
+// A Candidate is a choice of parameters, layout and refresh points, and what
+// became of it.
+type Candidate struct {
+	Chain
+	Layout Layout
+	Batch  int
+	Plan   *NetworkPlan // nil if none could be compiled
+	Price  Price
+
+	// Noise is the planned standard deviation of an opened output, 0 without
+	// predictions.
+	Noise float64
+
+	Rejected Constraint // empty for the one that was chosen
+	Reason   string     // why, in a line
+}
+
+// Skipped returns the names of the points at which nothing is refreshed.
+func (c Candidate) Skipped(n Network) []string {
+	var names []string
+	for i, skip := range c.Layout.NoRefresh {
+		if skip {
+			names = append(names, n.pointName(i))
+		}
+	}
+	return names
+}
+
+// pointName names a point of refresh as plans do.
+func (n Network) pointName(i int) string {
+	if i < n.layers() {
+		return fmt.Sprintf("forward %d", i+1)
+	}
+	return fmt.Sprintf("backward %d", 2*n.layers()-i)
+}
+
+// Placement describes the points of refresh of a candidate.
+func (c Candidate) Placement(n Network) string {
+	skipped := c.Skipped(n)
+	switch {
+	case len(skipped) == 0:
+		return "refresh at all points"
+	case len(skipped) == len(c.Layout.NoRefresh):
+		return "no local refresh"
+	}
+	return "no refresh at " + strings.Join(skipped, ", ")
+}
+
+// String describes the choice: ring, special primes, windows, points.
+func (c Candidate) String() string {
+	if c.Plan == nil {
+		return fmt.Sprintf("%v, points %s", c.Chain, pointMask(c.Layout.NoRefresh))
+	}
+	l := c.Layout
+	return fmt.Sprintf("%v, windows %d/%d/%d, %s", c.Chain, l.InputWindow, l.InputBaby, l.InnerWindow, c.Placement(c.Plan.Net))
+}
+
+// pointMask writes refreshed points as + and skipped ones as -.
+func pointMask(skip []bool) string {
+	b := make([]byte, len(skip))
+	for i, s := range skip {
+		b[i] = '+'
+		if s {
+			b[i] = '-'
+		}
+	}
+	return string(b)
+}
