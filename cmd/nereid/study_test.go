@@ -152,7 +152,7 @@ func TestShowStudy(t *testing.T) {
 }
 
 func TestFindingsHaveExitCodes(t *testing.T) {
-	for reason, want := range map[identity.Reason]int{identity.Invalid: exitUsage, identity.Locked: exitUntrusted, identity.Expired: exitUntrusted} {
+	for reason, want := range map[identity.Reason]int{identity.Invalid: exitUsage, identity.Locked: exitUntrusted, identity.Forged: exitUntrusted} {
 		f := explain(fmt.Errorf("x: %w", &identity.Error{Reason: reason, Problem: "p", Remedy: "r"}))
 		require.Equal(t, want, f.code)
 		require.Equal(t, "r", f.remedy)
