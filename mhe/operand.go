@@ -18,6 +18,7 @@ type Operand struct {
 	t       Tensor
 	digits  []rns.Poly
 	rotated map[int]Tensor // by rotation in 1..N-1
+	passing bool           // rotations go when the group that asked for them is done
 }
 
 // NewOperand returns t as an operand, with nothing computed yet.
@@ -32,19 +33,34 @@ func Operands(ts ...Tensor) []*Operand {
 	return out
 }
 
+// Passing returns operands that keep no rotation beyond the group of a product that
+// asks for it: for products of so many rotations, each in one group, that all of
+// them at once would take gigabytes.
+func Passing(ts ...Tensor) []*Operand {
+	out := Operands(ts...)
+	for _, o := range out {
+		o.passing = true
+	}
+	return out
+}
+
 // Tensor returns the tensor itself.
 func (o *Operand) Tensor() Tensor { return o.t }
 
 // Release gives the memory of rotations back, megabytes for each. The operand is
 // as new.
 func (o *Operand) Release() {
+	o.dropRotations()
+	o.dropDigits()
+}
+
+func (o *Operand) dropRotations() {
 	for _, r := range o.rotated {
 		if r.ct != nil {
 			rns.Return(r.ct.c[0])
 			rns.Return(r.ct.c[1])
 		}
 	}
-	o.dropDigits()
 	clear(o.rotated)
 }
 

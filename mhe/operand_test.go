@@ -77,6 +77,18 @@ func (c operandCase) run(t testing.TB) []mhe.Tensor {
 	return slices.Concat(a, b)
 }
 
+// passing returns the case with operands that keep nothing.
+func (c operandCase) passing() operandCase {
+	for _, list := range []*[]*mhe.Operand{&c.x, &c.y} {
+		var os []*mhe.Operand
+		for _, o := range *list {
+			os = append(os, mhe.Passing(o.Tensor())...)
+		}
+		*list = os
+	}
+	return c
+}
+
 func (c operandCase) release() { mhe.Release(c.x, c.y) }
 
 // words copies the polynomials of ciphertexts.
@@ -156,6 +168,11 @@ func TestOperandsKeepRotations(t *testing.T) {
 			pollute(set.N())
 			require.Equal(t, want, words(four.run(t)), "on four cores")
 			require.Equal(t, want, words(four.run(t)), "on four cores, a second time")
+			brief := c.passing()
+			pollute(set.N())
+			require.Equal(t, want, words(brief.run(t)), "of operands that keep nothing")
+			pollute(set.N())
+			require.Equal(t, want, words(brief.run(t)), "of operands that keep nothing, a second time")
 		})
 	}
 }

@@ -90,6 +90,13 @@ func (k *kernel) productOf(p packing.Product, x, y []*Operand, level int) ([]*ci
 				}
 			}
 			d := k.tensorSum(xs, ys, level)
+			for _, term := range g.Terms {
+				for _, o := range []*Operand{x[term.X], y[term.Y]} {
+					if o.passing {
+						o.dropRotations()
+					}
+				}
+			}
 			err = sum.add(d[0], d[1], d[2], g.By)
 			for _, q := range d {
 				rns.Return(q)

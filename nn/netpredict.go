@@ -233,6 +233,10 @@ type Predictor struct {
 	Eval    mhe.Evaluator
 	Refresh PublicRefresher
 
+	// Frugal makes the rotations of the first layer's weights anew for every query:
+	// more than half of its cost, and gigabytes less for a wide layer.
+	Frugal bool
+
 	state State
 	first []*mhe.Operand
 }
@@ -290,7 +294,15 @@ func (t *Predictor) Predict(ctx context.Context, query string, x []mhe.Tensor, r
 		},
 		weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
 	}
-	z, err := s.outputs(t.first, x)
+	w := t.first
+	if t.Frugal {
+		w = nil
+		for _, o := range t.first {
+			w = append(w, mhe.Passing(o.Tensor())...)
+		}
+		defer mhe.Release(w)
+	}
+	z, err := s.outputs(w, x)
 	if err != nil {
 		return z, err
 	}

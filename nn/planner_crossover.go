@@ -17,6 +17,8 @@ type Winner struct {
 	Special   int     `json:"special"`
 	Skipped   int     `json:"skipped"` // points without refresh
 	Seconds   float64 `json:"seconds"` // of an iteration
+	// Reason says why nothing fits so many parties; then the above is empty.
+	Reason string `json:"reason,omitempty"`
 	// All is the time with a refresh at all points, None that with none; 0 if
 	// nothing fits so.
 	All  float64 `json:"all"`
@@ -32,6 +34,7 @@ var (
 // Crossover returns the winners for numbers of parties on links, by link and then
 // by parties. Candidates are those that did well in a search: the best of every
 // placement, compiled again for each number of parties; the batch of a party stays.
+// Where none of them fits, all are searched.
 func Crossover(ctx context.Context, s *PlanSearch, parties []int, links []Link) ([]Winner, error) {
 	short := s.shortlist()
 	by, levels := map[int][]Candidate{}, map[string]levelsOrError{}
@@ -47,16 +50,20 @@ func Crossover(ctx context.Context, s *PlanSearch, parties []int, links []Link) 
 		if err != nil {
 			return nil, err
 		}
+		if !slices.ContainsFunc(got, func(c Candidate) bool { return c.Rejected == "" }) {
+			if all, err := PlanNetwork(ctx, r); err == nil {
+				got = all.Candidates
+				for i := range got { // all of them fit
+					got[i].Rejected = ""
+				}
+			}
+		}
 		by[n] = got
 	}
 	var out []Winner
 	for _, link := range links {
 		for _, n := range parties {
-			w, err := winner(s, by[n], n, link)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, w)
+			out = append(out, winner(s, by[n], n, link))
 		}
 	}
 	return out, nil
@@ -64,7 +71,7 @@ func Crossover(ctx context.Context, s *PlanSearch, parties []int, links []Link) 
 
 // winner prices candidates of a number of parties on a link, and chooses as
 // [PlanNetwork] does.
-func winner(s *PlanSearch, cs []Candidate, parties int, link Link) (Winner, error) {
+func winner(s *PlanSearch, cs []Candidate, parties int, link Link) Winner {
 	w := Winner{Parties: parties, Link: link}
 	fanout := min(s.Request.Fanout, parties-1)
 	rows := float64(s.Best().Batch)
@@ -88,13 +95,14 @@ func winner(s *PlanSearch, cs []Candidate, parties int, link Link) (Winner, erro
 		}
 	}
 	if len(fit) == 0 {
-		return w, fmt.Errorf("%w: nothing fits %d parties: %s", ErrModel, parties, cs[0].Reason)
+		w.Reason = cs[0].Reason
+		return w
 	}
 	slices.SortStableFunc(fit, func(a, b Candidate) int { return cmp.Compare(sr.value(a), sr.value(b)) })
 	sr.choose(fit)
 	c := fit[0]
 	w.Placement, w.LogN, w.Special, w.Skipped, w.Seconds = c.Placement(c.Plan.Net), c.LogN, c.Special, len(c.Skipped(c.Plan.Net)), c.Price.Row*rows
-	return w, nil
+	return w
 }
 
 // shortlist returns the candidates that could win somewhere: those that no other
@@ -136,11 +144,15 @@ func CrossoverLine(ws []Winner, link Link) string {
 	slices.SortFunc(of, func(a, b Winner) int { return a.Parties - b.Parties })
 	line := ""
 	for i, w := range of {
-		if i > 0 && w.Placement == of[i-1].Placement && w.LogN == of[i-1].LogN {
+		if i > 0 && w.Placement == of[i-1].Placement && w.LogN == of[i-1].LogN && w.Reason == of[i-1].Reason {
 			continue
 		}
 		if line != "" {
 			line += "; "
+		}
+		if w.Reason != "" {
+			line += fmt.Sprintf("from %d parties nothing fits: %s", w.Parties, w.Reason)
+			continue
 		}
 		line += fmt.Sprintf("from %d parties %s (N=2^%d)", w.Parties, w.Placement, w.LogN)
 	}

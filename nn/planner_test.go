@@ -312,3 +312,18 @@ func TestPlanOfPredictions(t *testing.T) {
 	require.ErrorIs(t, err, nn.ErrModel)
 	require.Regexp(t, "precision: outputs opened with a noise of .*, want 1e-12 at best", err.Error())
 }
+
+// Where none of the candidates fits another number of parties, that is said, and
+// nothing fails.
+func TestCrossoverWhereNothingFits(t *testing.T) {
+	s, err := nn.PlanNetwork(t.Context(), nn.PlanRequest{Net: planned(t, 2), Link: fast})
+	require.NoError(t, err)
+	s.Request.MaxMemory = s.Best().Price.Memory.Total + 1<<20
+	ws, err := nn.Crossover(t.Context(), s, []int{2, 100}, []nn.Link{fast})
+	require.NoError(t, err)
+	require.Empty(t, ws[0].Reason)
+	require.NotZero(t, ws[0].Seconds)
+	require.Contains(t, ws[1].Reason, "GiB")
+	require.Zero(t, ws[1].Seconds)
+	require.Regexp(t, `from 100 parties nothing fits: `, nn.CrossoverLine(ws, fast))
+}

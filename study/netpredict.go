@@ -334,12 +334,16 @@ func (s *NetworkSimulation) predict(ctx context.Context) error {
 	predictors := make([]*nn.Predictor, len(s.parties))
 	err = s.all(ctx, func(ctx context.Context, p *netParty) (err error) {
 		p.party.querier = pin
-		predictors[p.id], err = nn.NewPredictor(ctx, s.net, timed{p.ev, p.party}, p, s.state)
-		return err
+		if predictors[p.id], err = nn.NewPredictor(ctx, s.net, timed{p.ev, p.party}, p, s.state); err != nil {
+			return err
+		}
+		predictors[p.id].Frugal = true // there are many in this process
+		return nil
 	})
 	if err != nil {
 		return err
 	}
+	s.forget()
 	layout := s.spent(phasePredict, phaseMap)
 	s.progress(Progress{Phase: "predict", Steps: rows})
 	start := time.Now()
@@ -365,6 +369,7 @@ func (s *NetworkSimulation) predict(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.forget()
 		slots, err := q.sk.Decrypt(q.enc, answer)
 		if err != nil {
 			return err

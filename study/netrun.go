@@ -306,9 +306,7 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 		if err := s.save(k+1, states[0], time.Since(start), s.cpu); err != nil {
 			return err
 		}
-		for _, p := range s.parties {
-			p.forget()
-		}
+		s.forget()
 		s.progress(Progress{"train", k + 1, steps, time.Since(start)})
 	}
 	s.trainMap = s.spent(phaseMap)
@@ -370,6 +368,13 @@ func maxModelDiff(a, b []nn.Affine) float64 {
 		}
 	}
 	return d
+}
+
+// forget lets all parties forget what they have done with.
+func (s *NetworkSimulation) forget() {
+	for _, p := range s.parties {
+		p.forget()
+	}
 }
 
 // forget drops the shares of rounds that every party has closed, two steps ago at
