@@ -65,7 +65,7 @@ func (r *Refresh) prepare(enc *mhe.Encoder) (err error) {
 		r: r, enc: enc, left: new(big.Float).SetPrec(128).Quo(r.cfg.ScaleOut, r.cfg.ScaleIn), depth: r.cfg.depth(),
 		rotations: map[int]rns.Automorphism{}, masks: map[[32]byte]*mask{},
 	}
-	for _, p := range r.set.CKKS().P() {
+	for _, p := range r.set.SpecialPrimes() {
 		b.left.Mul(b.left, new(big.Float).SetUint64(p))
 	}
 	if r.before, err = b.steps(r.cfg.Map); err != nil {

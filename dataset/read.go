@@ -53,8 +53,8 @@ func ReadFile(path string, s Schema) (Table, Report, error) {
 // cells that are no numbers or not finite, labels other than the classes,
 // missing labels, missing features under MissingError, duplicate names,
 // columns that do not exist or are listed twice, a label that is dropped, no feature column, no
-// row, and, unless s.Partial, for a column with one value only and for labels
-// of one class only. The table is then empty.
+// row, and, unless s.Partial, for labels of one class only and, unless s.Constant, for a column
+// of one value only. The table is then empty.
 func Read(r io.Reader, name string, s Schema) (Table, Report, error) {
 	l, err := newLoader(r, name, s)
 	if err != nil {
@@ -265,7 +265,7 @@ func (l *loader) checkColumns() {
 		switch {
 		case n == 0:
 			l.bad.add(&Error{Column: name, Problem: "every value is missing", Remedy: remedy})
-		case low == high && !l.schema.Partial:
+		case low == high && !l.schema.Partial && !l.schema.Constant:
 			l.bad.add(&Error{Column: name, Value: number(low), Problem: "every row has this value", Remedy: remedy})
 		case n < len(l.x) && !finite(sum):
 			l.bad.add(&Error{Column: name, Problem: "the values are too large to average", Remedy: "divide the column by a constant"})

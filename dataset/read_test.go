@@ -181,6 +181,16 @@ func TestReadMissing(t *testing.T) {
 	require.Equal(t, [][]float64{{1, 2}, {2, 1}, {3, 2}, {4, 2}, {5, 3}}, mean.X)
 }
 
+// Columns of one value are allowed by whoever scales them without dividing by their
+// own deviation; labels of one class are not.
+func TestReadConstantAllowed(t *testing.T) {
+	got, _, err := read("age,bmi,ill\n1,2,1\n2,2,0\n", dataset.Schema{Label: "ill", Constant: true})
+	require.NoError(t, err)
+	require.Equal(t, [][]float64{{1, 2}, {2, 2}}, got.X)
+	_, _, err = read("age,bmi,ill\n1,2,1\n2,2,1\n", dataset.Schema{Label: "ill", Constant: true})
+	require.ErrorContains(t, err, "only one class")
+}
+
 // A mean that rounding would push off the only value must not hide that the
 // column is constant: (0.1+0.1+0.1)/3 is not 0.1.
 func TestReadConstantWithGap(t *testing.T) {

@@ -54,6 +54,9 @@ type Schema struct {
 	// Partial says that the file is one party's part of the data: a column may
 	// be constant in it and a class absent.
 	Partial bool
+	// Constant allows feature columns of one value, such as the edges of images have:
+	// for scaling that does not divide by a column's own deviation.
+	Constant bool
 	// Unlabelled allows a file without the label column, of rows to predict: their
 	// labels are then 0.
 	Unlabelled bool

@@ -86,7 +86,7 @@ func (m *meter) time(n int, f func() error) float64 {
 }
 
 func (m *meter) note(op Op, level int, seconds float64) {
-	m.out = append(m.out, Sample{op, m.set.LogN(), len(m.set.CKKS().P()), level, max(0, seconds)})
+	m.out = append(m.out, Sample{op, m.set.LogN(), m.set.Special(), level, max(0, seconds)})
 }
 
 // poly returns a polynomial of the material.

@@ -128,7 +128,7 @@ func (k *kernel) addScaled(dst, x rns.Poly, level int) {
 // specialMod returns P modulo the prime of s in Montgomery form.
 func specialMod(set params.Set, s *ring.SubRing) uint64 {
 	p := ring.MForm(1, s.Modulus, s.BRedConstant)
-	for _, q := range set.CKKS().P() {
+	for _, q := range set.SpecialPrimes() {
 		p = ring.BRed(p, ring.BRedAdd(q, s.Modulus, s.BRedConstant), s.Modulus, s.BRedConstant)
 	}
 	return p

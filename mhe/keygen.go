@@ -70,7 +70,10 @@ func (k KeyPart) split(keys []Key, maxBytes int) (parts []KeyPart) {
 		start, bytes = end, shareHeader
 	}
 	for i, key := range keys {
-		size := keyShape(k.set, key.Level).Size() - shareHeader
+		size := 0
+		for _, level := range keyLevels(k.set, key.Level) {
+			size += extendedSize(k.set, level)
+		}
 		if i > start && bytes+size > maxBytes {
 			cut(i)
 		}
@@ -104,22 +107,40 @@ func (k KeyPart) Second() bool { return k.kind == productsPart }
 
 // Shape is the shape of the part's shares and of their sum.
 func (k KeyPart) Shape() (sh Shape) {
-	switch k.kind {
-	case encryptionPart:
-		return Shape{ExtendedBasis(k.set, k.set.MaxLevel())}
-	case relinearisationPart:
-		return slices.Repeat(keyShape(k.set, k.relin), 2)
-	}
-	for _, key := range k.keys {
-		sh = append(sh, keyShape(k.set, key.Level)...)
+	for _, level := range k.Levels() {
+		sh = append(sh, ExtendedBasis(k.set, level))
 	}
 	return sh
 }
 
-// keyShape is the shape of one polynomial for each digit of a key.
-func keyShape(set params.Set, level int) Shape {
+// Levels returns the level of every polynomial of the part's shares, which are
+// over the extended basis.
+func (k KeyPart) Levels() (levels []int) {
+	switch k.kind {
+	case encryptionPart:
+		return []int{k.set.MaxLevel()}
+	case relinearisationPart:
+		return slices.Repeat(keyLevels(k.set, k.relin), 2)
+	}
+	for _, key := range k.keys {
+		levels = append(levels, keyLevels(k.set, key.Level)...)
+	}
+	return levels
+}
+
+// Size returns the bytes of an encoded share, as [Shape.Size] of its shape does.
+func (k KeyPart) Size() int {
+	n := shareHeader
+	for _, level := range k.Levels() {
+		n += extendedSize(k.set, level)
+	}
+	return n
+}
+
+// keyLevels returns the level of one polynomial for each digit of a key.
+func keyLevels(set params.Set, level int) []int {
 	n, _ := digits(set, level)
-	return slices.Repeat(Shape{ExtendedBasis(set, level)}, n)
+	return slices.Repeat([]int{level}, n)
 }
 
 // fits returns an error unless s has the polynomials of sh.

@@ -52,8 +52,7 @@ func (p KeyPlan) Bytes(set params.Set) int {
 	for _, keys := range [][]Key{p.Rotations, p.Products} {
 		for _, k := range keys {
 			n, _ := digits(set, k.Level)
-			basis := ExtendedBasis(set, k.Level)
-			total += 2 * n * len(basis) * basis.N() * limbBytes
+			total += 2 * n * (k.Level + 1 + set.Special()) * set.N() * limbBytes
 		}
 	}
 	return total
@@ -73,7 +72,7 @@ func (p KeyPlan) relinLevel() int {
 
 // digits returns the digits of a key at level, and the primes in each.
 func digits(set params.Set, level int) (count, size int) {
-	size = set.CKKS().RingP().ModuliChainLength()
+	size = set.Special()
 	return (level + size) / size, size
 }
 
@@ -159,7 +158,7 @@ func uniform(b rns.Basis, src io.Reader) (rns.Poly, error) {
 func addDigit(set params.Set, level, digit int, x, s rns.Poly) {
 	_, size := digits(set, level)
 	basis := Basis(set, level)
-	special := set.CKKS().P()
+	special := set.SpecialPrimes()
 	for j := digit * size; j < min(len(basis), (digit+1)*size); j++ {
 		r := basis[j]
 		p := uint64(1)

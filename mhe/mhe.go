@@ -55,10 +55,21 @@ func ExtendedBasis(set params.Set, level int) rns.Basis {
 	return slices.Concat(Basis(set, level), rns.Basis(set.CKKS().RingP().SubRings))
 }
 
+// EncodedSize returns the bytes of an encoded polynomial over the primes of
+// Q_level.
+func EncodedSize(set params.Set, level int) int {
+	return rns.EncodedSize(set.N(), set.Primes(level))
+}
+
+// extendedSize is EncodedSize with the special primes.
+func extendedSize(set params.Set, level int) int {
+	return EncodedSize(set, level) + rns.EncodedSize(set.N(), set.SpecialPrimes())
+}
+
 // restrict returns the limbs of p, over the extended basis of some level, that
 // belong to the extended basis of a level that is not higher. It shares them.
 func restrict(p rns.Poly, set params.Set, level int) rns.Poly {
-	return slices.Concat(p[:level+1], p[len(p)-len(set.CKKS().P()):])
+	return slices.Concat(p[:level+1], p[len(p)-set.Special():])
 }
 
 // gaussian is the error distribution of keys and fresh encryptions.

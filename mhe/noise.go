@@ -66,7 +66,7 @@ func (n Noise) Encrypt(scale *big.Float) float64 {
 // special returns the product of the special primes.
 func (n Noise) special() float64 {
 	p := 1.0
-	for _, q := range n.set.CKKS().P() {
+	for _, q := range n.set.SpecialPrimes() {
 		p *= float64(q)
 	}
 	return p

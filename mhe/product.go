@@ -33,7 +33,7 @@ func (k *kernel) rotateOperand(o *Operand, by, level int) (*ciphertext, error) {
 		return nil, err
 	}
 	ct := drop(o.t.ct, level)
-	if o.digits == nil || len(o.digits[0]) != level+1+len(k.set.CKKS().P()) {
+	if o.digits == nil || len(o.digits[0]) != level+1+k.set.Special() {
 		o.dropDigits()
 		o.digits = k.decompose(ct.c[1], level)
 	}

@@ -110,7 +110,7 @@ func treeDepth(parties, fanout int) float64 {
 }
 
 // size returns the bytes of an encoded polynomial at level.
-func (p *NetworkPlan) size(level int) int { return mhe.Basis(p.Set, level).EncodedSize() }
+func (p *NetworkPlan) size(level int) int { return mhe.EncodedSize(p.Set, level) }
 
 // iterationBytes returns what the busiest party sends in a step. In the rounds of
 // all owners together it sends as many messages down as up.
@@ -254,13 +254,12 @@ func (p *NetworkPlan) priceSetup(out *Price, c mhe.Costs, link Link, fanout int)
 	bytes := 0
 	var network float64
 	for _, part := range p.Keys.Parts(p.Set, maxKeyPart) {
-		shape := part.Shape()
-		for _, b := range shape {
-			limbs := len(b) - 1
+		for _, level := range part.Levels() {
+			limbs := level + p.Set.Special()
 			w = w.Add(mhe.OpUniform, limbs, 1).Add(mhe.OpPack, limbs, 1).Add(mhe.OpUnpack, limbs, 1+children)
 		}
-		bytes += shape.Size()
-		network += 2 * depth * (link.Latency/1e3 + 8*children*float64(shape.Size())/(link.Mbit*1e6))
+		bytes += part.Size()
+		network += 2 * depth * (link.Latency/1e3 + 8*children*float64(part.Size())/(link.Mbit*1e6))
 	}
 	out.Setup = c.Seconds(p.Set.LogN(), p.Set.Special(), w) + network
 	out.SetupBytes = int64(children) * int64(bytes) // the root, to its children

@@ -59,16 +59,24 @@ func (m Mix) propagate(x [][]float64, weight func(float64) float64) [][]float64 
 			if out[i] == nil {
 				out[i] = make([]float64, len(v))
 			}
-			by := Mod(p.By, len(v))
-			for k := range v {
+			by, period := Mod(p.By, len(v)), len(p.Mask)
+			for k, at := 0, 0; k < len(v); k++ {
 				w := 1.0
-				if p.Mask != nil {
-					if w = p.Mask[k%len(p.Mask)]; w == 0 { // as in most slots of most masks
+				if period > 0 {
+					w = p.Mask[at]
+					if at++; at == period {
+						at = 0
+					}
+					if w == 0 { // as in most slots of most masks
 						continue
 					}
 					w = weight(w)
 				}
-				out[i][k] += w * v[(k+by)%len(v)]
+				from := k + by
+				if from >= len(v) {
+					from -= len(v)
+				}
+				out[i][k] += w * v[from]
 			}
 		}
 	}

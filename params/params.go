@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/tuneinsight/lattigo/v5/core/rlwe"
 	"github.com/tuneinsight/lattigo/v5/he/hefloat"
@@ -95,7 +96,8 @@ func MaxLogQP(logN int, quantum bool) float64 {
 // is immutable and safe for concurrent use.
 type Set struct {
 	cfg  Config
-	ckks hefloat.Parameters
+	q, p []uint64
+	ckks func() hefloat.Parameters // made at first use: its tables take megabytes for each prime
 }
 
 // New checks c and returns the set. The error wraps [ErrConfig] and joins every
@@ -105,17 +107,11 @@ func New(c Config) (Set, error) {
 	if err := c.check(); err != nil {
 		return Set{}, err
 	}
-	lit := hefloat.ParametersLiteral{
-		LogN: c.LogN, LogQ: c.LogQ, LogP: c.LogP, LogDefaultScale: c.LogScale,
-		RingType: ring.ConjugateInvariant,
-		Xe:       ring.DiscreteGaussian{Sigma: Sigma, Bound: Tail},
-		Xs:       ring.Ternary{P: 2.0 / 3},
-	}
-	p, err := hefloat.NewParametersFromLiteral(lit)
+	q, p, err := rlwe.GenModuli(c.LogN+2, c.LogQ, c.LogP) // that many roots of unity for N real slots
 	if err != nil {
 		return Set{}, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s := Set{c, p}
+	s := Set{cfg: c, q: q, p: p, ckks: sync.OnceValue(func() hefloat.Parameters { return tables(c, q, p) })}
 	if c.LogMessage == 0 {
 		s.cfg.LogMessage = min(int(math.Floor(s.maskRoom())), maxMaskBits) - c.Lambda
 	}
@@ -123,6 +119,20 @@ func New(c Config) (Set, error) {
 		return Set{}, err
 	}
 	return s, nil
+}
+
+// tables makes the Lattigo parameters of a set that New has checked.
+func tables(c Config, q, p []uint64) hefloat.Parameters {
+	out, err := hefloat.NewParametersFromLiteral(hefloat.ParametersLiteral{
+		LogN: c.LogN, Q: q, P: p, LogDefaultScale: c.LogScale,
+		RingType: ring.ConjugateInvariant,
+		Xe:       ring.DiscreteGaussian{Sigma: Sigma, Bound: Tail},
+		Xs:       ring.Ternary{P: 2.0 / 3},
+	})
+	if err != nil { // the sizes were checked and the primes are made for the ring
+		panic("params: checked parameters refused: " + err.Error())
+	}
+	return out
 }
 
 func (c Config) withDefaults() Config {
@@ -207,7 +217,7 @@ func (s Set) LogN() int { return s.cfg.LogN }
 func (s Set) N() int { return 1 << s.cfg.LogN }
 
 // MaxLevel returns the level of a fresh ciphertext at the full modulus.
-func (s Set) MaxLevel() int { return s.ckks.MaxLevel() }
+func (s Set) MaxLevel() int { return len(s.q) - 1 }
 
 // LogScale returns log2 of the default scale Δ.
 func (s Set) LogScale() int { return s.cfg.LogScale }
@@ -229,19 +239,28 @@ func (s Set) MaskBits() int { return s.cfg.Lambda + s.cfg.LogMessage }
 func (s Set) MaskLevel() int { return s.cfg.MaskPrimes - 1 }
 
 // LogQP returns log2 of the largest modulus that keys are published under.
-func (s Set) LogQP() float64 { return s.ckks.LogQP() }
+func (s Set) LogQP() float64 { return logProduct(s.q) + logProduct(s.p) }
 
 // LogModulus returns log2(Q_level).
 func (s Set) LogModulus(level int) float64 {
-	var sum float64
-	for _, q := range s.ckks.Q()[:level+1] {
+	return logProduct(s.q[:level+1])
+}
+
+func logProduct(primes []uint64) (sum float64) {
+	for _, q := range primes {
 		sum += math.Log2(float64(q))
 	}
 	return sum
 }
 
 // Prime returns q_level, by which a rescale at that level divides.
-func (s Set) Prime(level int) uint64 { return s.ckks.Q()[level] }
+func (s Set) Prime(level int) uint64 { return s.q[level] }
+
+// Primes returns the primes of Q_level. The caller must not change them.
+func (s Set) Primes(level int) []uint64 { return s.q[:level+1] }
+
+// SpecialPrimes returns the primes of P. The caller must not change them.
+func (s Set) SpecialPrimes() []uint64 { return s.p }
 
 // Secure reports whether the security table holds. It is false for toy sets.
 func (s Set) Secure() bool { return !s.cfg.Insecure }
@@ -259,11 +278,13 @@ func (s Set) SecurityBits() int {
 func (s Set) Config() Config { return s.cfg.withDefaults() }
 
 // CKKS returns the Lattigo parameters, for the packages that compute with them.
-func (s Set) CKKS() hefloat.Parameters { return s.ckks }
+// Their tables are made by the first call, in tens of milliseconds: a set that is
+// only planned with has none.
+func (s Set) CKKS() hefloat.Parameters { return s.ckks() }
 
 // RLWE returns the Lattigo RLWE parameters, for the packages that compute with
 // keys.
-func (s Set) RLWE() rlwe.Parameters { return s.ckks.Parameters.Parameters }
+func (s Set) RLWE() rlwe.Parameters { return s.ckks().Parameters.Parameters }
 
 // Hash identifies the set: equal hashes mean equal primes, scale and masks.
 func (s Set) Hash() [32]byte {
@@ -272,7 +293,7 @@ func (s Set) Hash() [32]byte {
 	for _, v := range []int{c.LogN, c.LogScale, c.Parties, c.LogMessage, c.MaskPrimes, c.Lambda, len(c.LogQ), len(c.LogP)} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
 	}
-	for _, q := range slices.Concat(s.ckks.Q(), s.ckks.P()) {
+	for _, q := range slices.Concat(s.q, s.p) {
 		b = binary.BigEndian.AppendUint64(b, q)
 	}
 	return sha3.Sum256(b)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/tuneinsight/lattigo/v5/he/hefloat"
+	"github.com/tuneinsight/lattigo/v5/ring"
 	"pgregory.net/rapid"
 
 	"github.com/nereid-mhe/nereid/params"
@@ -419,4 +421,26 @@ func TestFitChainOfRoomyMasks(t *testing.T) {
 	}
 	_, err := params.FitChain(10, 9, params.Roomy, 1, 14, false)
 	require.ErrorContains(t, err, "4 mask primes")
+}
+
+// The primes are those that Lattigo chooses for the same sizes, before and after its
+// tables are made.
+func TestPrimesAreThoseOfLattigo(t *testing.T) {
+	for _, quantum := range []bool{false, true} {
+		s, err := params.FitChain(5, 4, params.Roomy, 2, 15, quantum)
+		require.NoError(t, err)
+		hash, logQP := s.Hash(), s.LogQP()
+		require.Equal(t, s.CKKS().Q(), s.Primes(s.MaxLevel()))
+		require.Equal(t, s.CKKS().P(), s.SpecialPrimes())
+		require.Equal(t, s.CKKS().MaxLevel(), s.MaxLevel())
+		require.InDelta(t, s.CKKS().LogQP(), logQP, 1e-9)
+		require.Equal(t, hash, s.Hash())
+		c := s.Config()
+		lit, err := hefloat.NewParametersFromLiteral(hefloat.ParametersLiteral{
+			LogN: c.LogN, LogQ: c.LogQ, LogP: c.LogP, LogDefaultScale: c.LogScale, RingType: ring.ConjugateInvariant,
+		})
+		require.NoError(t, err)
+		require.Equal(t, lit.Q(), s.Primes(s.MaxLevel()))
+		require.Equal(t, lit.P(), s.SpecialPrimes())
+	}
 }

@@ -33,7 +33,7 @@ func (t Terms) Needs() Needs {
 	var n Needs
 	part := 0
 	for _, p := range newCourse(t.terms).parts {
-		size := p.Shape().Size()
+		size := p.Size()
 		n.Setup += int64(size)
 		part = max(part, size)
 	}

@@ -431,8 +431,8 @@ func (s *NetworkSimulation) predictionNetwork() time.Duration {
 	leg := func(bytes int) time.Duration { return s.cfg.Link.leg(bytes, s.tree.Depth(), s.cfg.Fanout) }
 	d := leg(netQuerySize(s.set, s.net.Query)) // down
 	for l := range len(s.net.Net.Hidden) + 1 {
-		in, out := mhe.Basis(s.set, s.set.MaskLevel()).EncodedSize(), mhe.Basis(s.set, s.net.Points[l].Out).EncodedSize()
+		in, out := mhe.EncodedSize(s.set, s.set.MaskLevel()), mhe.EncodedSize(s.set, s.net.Points[l].Out)
 		d += leg(in+out) + leg(out)
 	}
-	return d + leg(2*mhe.Basis(s.set, s.net.Query.OutputLevel).EncodedSize())
+	return d + leg(2*mhe.EncodedSize(s.set, s.net.Query.OutputLevel))
 }

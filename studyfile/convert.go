@@ -53,6 +53,7 @@ func (f File) Columns() dataset.Schema {
 	s := dataset.Schema{
 		Label: d.Label, Features: d.Features, Drop: d.Drop, Missing: dataset.Missing(d.Missing),
 		Classes: d.Classes, ClassCount: d.ClassCount, Regression: d.Target == "number",
+		Constant: f.Preprocessing.Unit > 0 || f.Preprocessing.Floor > 0,
 	}
 	if s.Comma, _ = utf8.DecodeRuneInString(d.Comma); d.Comma == "tab" {
 		s.Comma = '\t'

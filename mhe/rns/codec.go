@@ -16,6 +16,16 @@ var ErrEncoding = errors.New("rns: malformed polynomial")
 // width returns the bits that a residue modulo the prime of s needs.
 func width(s *ring.SubRing) int { return bits.Len64(s.Modulus - 1) }
 
+// EncodedSize returns [Basis.EncodedSize] of the basis of N coefficients and the
+// given primes, for plans: it needs no tables.
+func EncodedSize(n int, primes []uint64) int {
+	size := 0
+	for _, q := range primes {
+		size += bits.Len64(q-1) * n / 8
+	}
+	return size
+}
+
 // EncodedSize returns the bytes that [Basis.Append] adds for a polynomial:
 // every residue takes as many bits as its prime, not a whole word.
 func (b Basis) EncodedSize() int {
