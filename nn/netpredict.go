@@ -29,6 +29,10 @@ type QueryPlan struct {
 	// shares are smallest.
 	OutputLevel int
 
+	// Memory is the bytes of the first layer's weights in their new layout and of
+	// their rotations, which a party keeps from query to query.
+	Memory int
+
 	layer   packing.Query
 	wScale  *big.Float
 	wLevel  int
@@ -118,10 +122,12 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	for i := range xs {
 		xs[i] = x
 	}
+	tr.Count.Operands = 0 // those of training are released
 	z, err := s.outputs(mhe.Operands(ws...), xs)
 	if err != nil {
 		return err
 	}
+	q.Memory = tr.Count.Operands + q.Weights*ciphertextBytes(p.Set, q.wLevel)
 	// what is opened has been through the refresh of the outputs, with its sums
 	last, err := p.OutputConfig(q.Rows).Range(p.Set, z.Range())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/packing"
+	"github.com/nereid-mhe/nereid/params"
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
@@ -45,7 +46,8 @@ type Memory struct {
 	Data      int64 `json:"data"`      // encoded diagonals, and their values
 	Shares    int64 `json:"shares"`    // of rounds under way, and those that the journal keeps
 	Collector int64 `json:"collector"` // garbage: Go's heap grows to twice what is alive
-	Total     int64 `json:"total"`
+	Queries   int64 `json:"queries"`   // the first layer's weights for encrypted rows, when training is over
+	Total     int64 `json:"total"`     // the larger need of training and of predictions
 }
 
 // Price prices the plan on machines with the given costs and links, in trees of a
@@ -270,9 +272,8 @@ func (p *NetworkPlan) priceSetup(out *Price, c mhe.Costs, link Link, fanout int)
 
 // memory estimates what a party holds at once.
 func (p *NetworkPlan) memory(sent int64) Memory {
-	const word = 8
 	n := p.Set.N()
-	pair := func(level int) int { return 2 * (level + 1) * n * word }
+	pair := func(level int) int { return ciphertextBytes(p.Set, level) }
 	const entry = 4 // of the table of a rotation
 	m := Memory{
 		Keys:     int64(p.Keys.Bytes(p.Set) + pair(p.Set.MaxLevel()+p.Set.Special()) + (len(p.Keys.Rotations)+len(p.Keys.Products))*n*entry),
@@ -314,5 +315,15 @@ func (p *NetworkPlan) memory(sent int64) Memory {
 	m.Shares += int64(rounds)
 	m.Collector = m.Keys + m.Model + m.Operands + m.Data + m.Shares
 	m.Total = 2 * m.Collector
+	if q := p.Query; q != nil { // little garbage: a query makes few ciphertexts beside those that are kept
+		m.Queries = int64(q.Memory)
+		m.Total = max(m.Total, (m.Keys+m.Model/2+m.Queries)*4/3)
+	}
 	return m
+}
+
+// ciphertextBytes returns the memory of a ciphertext of two polynomials.
+func ciphertextBytes(set params.Set, level int) int {
+	const word = 8
+	return 2 * (level + 1) * set.N() * word
 }

@@ -58,8 +58,8 @@ func (t *planText) chosen() {
 	t.fact("training", fmt.Sprintf("%s in %s, after a setup of %s", seconds(p.Training), count(t.s.Request.Net.Steps, "step"), seconds(p.Setup)))
 	t.fact("sent", fmt.Sprintf("%s per party and step; %s in the setup by the busiest", size(p.IterationBytes), size(p.SetupBytes)))
 	t.fact("keys", fmt.Sprintf("%s, %s: %s", count(len(c.Plan.Keys.Rotations), "rotation key"), count(len(c.Plan.Keys.Products), "product key"), size(int64(c.Plan.Keys.Bytes(c.Plan.Set)))))
-	t.fact("memory", fmt.Sprintf("%.2f GiB per party: keys %.2f, model %.2f, operands %.2f, data %.2f, shares %.2f, collector %.2f", gib(p.Memory.Total),
-		gib(p.Memory.Keys), gib(p.Memory.Model), gib(p.Memory.Operands), gib(p.Memory.Data), gib(p.Memory.Shares), gib(p.Memory.Collector)))
+	t.fact("memory", fmt.Sprintf("%.2f GiB per party: keys %.2f, model %.2f, operands %.2f, data %.2f, shares %.2f, collector %.2f; predictions %.2f", gib(p.Memory.Total),
+		gib(p.Memory.Keys), gib(p.Memory.Model), gib(p.Memory.Operands), gib(p.Memory.Data), gib(p.Memory.Shares), gib(p.Memory.Collector), gib(p.Memory.Queries)))
 	t.fact("precision", fmt.Sprintf("%.1f bits: weights within %s after training", p.Bits, tiny(c.Plan.WeightErr)))
 	if r := t.s.Request.Predict; r.Rows > 0 {
 		q := c.Plan.Query
