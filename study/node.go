@@ -136,10 +136,10 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	if err := n.findPending(); err != nil {
 		return nil, err
 	}
-	if n.ledger, err = n.openLedger(ledgerName, n.policy.ciphertexts); err != nil {
+	if n.ledger, err = n.openLedger(ledgerName, n.policy.limits(requestsOf)); err != nil {
 		return nil, err
 	}
-	n.rows, err = n.openLedger(rowsName, n.policy.rows)
+	n.rows, err = n.openLedger(rowsName, n.policy.limits(rowsOf))
 	return n, err
 }
 

@@ -41,6 +41,7 @@ type cluster struct {
 	used    []int // operations of the first incarnation
 	deaths  []string
 	answers [][]byte
+	outputs [][]float64
 	pauses  int
 }
 
@@ -150,7 +151,7 @@ func (c *cluster) predict(ctx context.Context) (outputs [][]float64) {
 	root := c.terms.Tree().Root()
 	seed := c.seeds[len(c.seeds)-1]
 	for i := 0; ; {
-		q, err := NewQuerier(c.terms, seed)
+		q, err := NewQuerier(c.terms, "lab", seed)
 		require.NoError(c.t, err)
 		p, err := c.node(root).Publication()
 		if errors.Is(err, ErrNotReady) {
@@ -164,12 +165,12 @@ func (c *cluster) predict(ctx context.Context) (outputs [][]float64) {
 		if i == len(requests) {
 			return outputs
 		}
-		answer, err := c.node(root).Ask(ctx, requests[i].Bytes)
+		answer, err := c.node(root).Ask(ctx, "lab", requests[i].Bytes)
 		if errors.Is(err, ErrStopped) || errors.Is(err, errKilled) {
 			continue
 		}
 		require.NoError(c.t, err)
-		again, err := c.node(root).Ask(ctx, requests[i].Bytes)
+		again, err := c.node(root).Ask(ctx, "lab", requests[i].Bytes)
 		if errors.Is(err, ErrStopped) || errors.Is(err, errKilled) {
 			continue
 		}
@@ -210,10 +211,11 @@ func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 			})
 		}
 		r.outputs = c.predict(ctx)
+		c.outputs = r.outputs
 		for id := range c.tables { // until everyone has seen the last answer
 			for done := 0; ; {
 				s := c.node(protocols.PartyID(id)).Status()
-				if done = s.Step; s.Phase == "predict" && done == len(r.outputs)/max(1, c.terms.queryRows())+min(1, len(r.outputs)%c.terms.queryRows()) {
+				if done = s.Step; s.Phase == "predict" && done == len(r.outputs)/max(1, c.terms.queryForm().rows)+min(1, len(r.outputs)%c.terms.queryForm().rows) {
 					break
 				}
 				c.pause()
@@ -272,7 +274,7 @@ func regressionCluster(t *testing.T) *cluster {
 	require.NoError(t, err)
 	cfg := Default()
 	cfg.Insecure, cfg.Parties, cfg.Fanout, cfg.Epochs = true, parties, 2, 4
-	terms, err := cfg.Terms(declare(tables), Policy{Querier: "lab", Rows: 20, Ciphertexts: 2}, [32]byte{1})
+	terms, err := cfg.Terms(declare(tables), Policy{{Querier: "lab", Rows: 20, Requests: 2}}, [32]byte{1})
 	require.NoError(t, err)
 	return newCluster(t, terms, tables, test.X[:3])
 }
@@ -281,7 +283,8 @@ func regressionCluster(t *testing.T) *cluster {
 func withQuerier(t *testing.T, terms Terms, pin [32]byte) Terms {
 	t.Helper()
 	next := *terms.terms
-	next.policy.pin = pin
+	next.policy = terms.Policy()
+	next.policy[0].Key = pin
 	require.NoError(t, next.seal())
 	return Terms{&next}
 }
@@ -289,7 +292,7 @@ func withQuerier(t *testing.T, terms Terms, pin [32]byte) Terms {
 func newCluster(t *testing.T, terms Terms, tables []dataset.Table, rows [][]float64) *cluster {
 	t.Helper()
 	seeds := testSeeds(len(tables) + 1)
-	q, err := NewQuerier(terms, seeds[len(tables)])
+	q, err := NewQuerier(terms, "lab", seeds[len(tables)])
 	require.NoError(t, err)
 	terms = withQuerier(t, terms, q.Pin())
 	return &cluster{terms: terms, tables: tables, rows: rows, seeds: seeds}
@@ -344,7 +347,7 @@ func networkCluster(t *testing.T) *cluster {
 	tables, err := dataset.Divide(table, parties, dataset.PartitionEven, 1)
 	require.NoError(t, err)
 	cfg.MaxOutputNoise = 10
-	terms, err := cfg.Terms(t.Context(), declare(tables), Policy{Querier: "lab", Rows: 20, Ciphertexts: 2}, [32]byte{2})
+	terms, err := cfg.Terms(t.Context(), declare(tables), Policy{{Querier: "lab", Rows: 20, Requests: 2}}, [32]byte{2})
 	require.NoError(t, err)
 	return newCluster(t, terms, tables, table.X[:3])
 }

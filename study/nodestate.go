@@ -172,7 +172,7 @@ func (n *Node) output(stage int) (out []byte, used []protocols.Label, err error)
 }
 
 // openLedger returns a ledger whose openings are in the store.
-func (n *Node) openLedger(name string, limit int) (*protocols.Ledger, error) {
+func (n *Node) openLedger(name string, limits map[string]int) (*protocols.Ledger, error) {
 	var past []protocols.Opening
 	b, err := n.cfg.Store.Get(name)
 	if err == nil {
@@ -181,7 +181,7 @@ func (n *Node) openLedger(name string, limit int) (*protocols.Ledger, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("study: party %d: %s: %w", n.id, name, err)
 	}
-	return protocols.RestoreLedger(n.limits(limit), past, func(all []protocols.Opening) error {
+	return protocols.RestoreLedger(limits, past, func(all []protocols.Opening) error {
 		b, err := json.Marshal(all)
 		if err != nil {
 			return err
