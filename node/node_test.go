@@ -264,6 +264,46 @@ func TestPartyWithoutAddress(t *testing.T) {
 	require.ErrorContains(t, err, "address")
 }
 
+// A node that finds an older copy of its directory does not go on: its peers tell it how
+// far the study is.
+func TestOlderDirectory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, logistic, 3)
+	dir, older := w.StateDir("party-2"), filepath.Join(t.TempDir(), "older")
+	w.run(2)
+	w.stop[2]()
+	require.NoError(t, os.CopyFS(older, os.DirFS(dir)))
+	w.runAll()
+	w.check()
+	w.stop[2]()
+	newest := filepath.Join(t.TempDir(), "newest")
+	require.NoError(t, os.Rename(dir, newest))
+	require.NoError(t, os.Rename(older, dir))
+	n, err := node.Open(w.config(2))
+	require.NoError(t, err)
+	err = n.Run(t.Context())
+	require.ErrorIs(t, err, study.ErrRolledBack)
+	require.ErrorContains(t, err, "0 stages are done here")
+	require.NoError(t, n.Close())
+
+	// with the newest copy it goes on
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.Rename(newest, dir))
+	w.run(2)
+	require.Eventually(t, func() bool { return w.nodes[2].Status().Trained }, 10*time.Second, 10*time.Millisecond)
+	w.check()
+	var journals [][]string
+	for _, p := range w.Lock.Parties() {
+		journals = append(journals, []string{node.JournalFile(w.StateDir(p.Name))})
+	}
+	for _, stop := range w.stop {
+		stop()
+	}
+	audit, err := protocols.VerifyJournals(journals...)
+	require.NoError(t, err)
+	require.Empty(t, audit.Findings)
+}
+
 // Several queriers ask at once, each with a key and a budget of its own, and none in
 // another's name.
 func TestSeveralQueriers(t *testing.T) {

@@ -151,7 +151,7 @@ func (p *netParty) answer(ctx context.Context, predictor *nn.Predictor, ask []by
 		context: binary.BigEndian.AppendUint64(slices.Concat(p.chain[:], q.pin[:], digest), math.Float64bits(o.Sigma)),
 		gen: func(l protocols.Label) (mhe.Share, error) {
 			if err := p.rows.Spend(l, q.name, q.values()); err != nil {
-				return nil, fmt.Errorf("rows: %w", err)
+				return nil, err
 			}
 			if err := p.ledger.Spend(l, q.name, 1); err != nil {
 				return nil, err

@@ -115,7 +115,7 @@ func (n *Node) allow(querier string, request []byte) error {
 		return nil
 	}
 	if err := n.rows.Allows(q.name, q.values()); err != nil {
-		return fmt.Errorf("rows: %w", err)
+		return err
 	}
 	return n.ledger.Allows(q.name, 1)
 }

@@ -113,7 +113,7 @@ func TestNodeRefusesOtherState(t *testing.T) {
 			require.ErrorContains(t, err, tt.want)
 		})
 	}
-	for _, name := range []string{nodeName, ledgerName} {
+	for _, name := range []string{nodeName, ledgerName + unitRows} {
 		file := filepath.Join(c.path(2, "store"), name)
 		b, err := os.ReadFile(file)
 		require.NoError(t, err)

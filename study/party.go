@@ -83,8 +83,8 @@ func newParty(t *terms, s *tools, id protocols.PartyID, seed protocols.Seed) (*p
 	p := &party{
 		terms: t, tools: s, id: id, seed: seed,
 		journal: protocols.NewMemoryJournal(),
-		ledger:  protocols.NewLedger(t.policy.limits(requestsOf)),
-		rows:    protocols.NewLedger(t.policy.limits(rowsOf)),
+		ledger:  protocols.NewLedger(unitCiphertexts, t.policy.limits(requestsOf)),
+		rows:    protocols.NewLedger(unitRows, t.policy.limits(rowsOf)),
 		spent:   map[string]time.Duration{}, sent: map[string]int64{}, used: map[[32]byte]protocols.Label{},
 	}
 	var err error

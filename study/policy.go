@@ -76,6 +76,12 @@ func (p Policy) limits(what func(Allowance) int) map[string]int {
 	return limits
 }
 
+// Units of ledgers. A request of a node is one ciphertext.
+const (
+	unitCiphertexts = "ciphertexts"
+	unitRows        = "rows"
+)
+
 func requestsOf(a Allowance) int { return a.Requests }
 func rowsOf(a Allowance) int     { return a.Rows }
 

@@ -150,7 +150,7 @@ func (s *switching) open(b []byte) error {
 // share makes the party's share of the key switch, if its ledgers allow it.
 func (s *switching) share(l protocols.Label) (mhe.Share, error) {
 	if err := s.rows.Spend(l, s.q.name, s.q.values()); err != nil {
-		return nil, fmt.Errorf("rows: %w", err)
+		return nil, err
 	}
 	if err := s.ledger.Spend(l, s.q.name, len(s.q.rows)); err != nil {
 		return nil, err

@@ -25,8 +25,11 @@ The node refuses a lock that it did not sign itself, or that another party did n
 
 It may be stopped or killed at any moment, and goes on when it is started again with
 the same lock, identity, rows and directory. The directory holds what it has promised:
-never put an older copy in its place. The node runs until it is stopped, because other
-parties may need it after its own last step.`
+never put an older copy in its place; a node that finds one ends with exit code 5. The
+node runs until it is stopped, because other parties may need it after its own last step.
+
+"nereid train" is the same command: training needs no other. It starts when the nodes of
+all parties run, and a node that has trained goes on to predictions.`
 
 const nodeExample = `  nereid node --lock plan.lock --identity north.identity --data north.csv --dir /var/lib/nereid
   nereid node --lock plan.lock --identity leaf.identity --passphrase-file /run/secrets/passphrase \
@@ -96,7 +99,7 @@ func newNode() *cobra.Command {
 	p := defaultPrinting()
 	cores := 0
 	c := &cobra.Command{
-		Use: "node", Short: "Run a party of a locked study on this host", Long: nodeLong, Example: nodeExample, Args: noArgs,
+		Use: "node", Aliases: []string{"train"}, Short: "Run a party of a locked study on this host", Long: nodeLong, Example: nodeExample, Args: noArgs,
 	}
 	groups := []group{
 		{"Study", flagSet(o.bind)},
