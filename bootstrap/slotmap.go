@@ -288,7 +288,7 @@ func (r *Refresh) Range(in mhe.Range) mhe.Range {
 		worst.RMS = max(worst.RMS, math.Sqrt(slices.Max(x.size)))
 		worst.Err = max(worst.Err, math.Sqrt(slices.Max(x.err)))
 	}
-	fresh := params.Sigma * params.Sigma * parties
+	fresh := float64(params.Sigma * params.Sigma * parties)
 	if r.cfg.depth() > 0 {
 		fresh += (parties + 1) / 12
 	}
@@ -310,7 +310,7 @@ func (r *Refresh) spread(x spread, m packing.Map, steps []step) spread {
 		if st := steps[i]; st.mask != nil {
 			rounding := noise.Encode(st.mask.period, st.mask.scale)
 			for k := range x.err {
-				x.err[k] += rounding * rounding * x.size[k]
+				x.err[k] += float64(rounding * rounding * x.size[k])
 			}
 		}
 		x.size = mask.ApplyVariance(x.size)
@@ -332,7 +332,7 @@ func (r *Refresh) spreadMix(x spread) []spread {
 			rounding := noise.Encode(p.mask.period, p.mask.scale)
 			by := packing.Mod(r.cfg.Mix[i][k].By, len(x.size))
 			for t := range err[i] {
-				err[i][t] += rounding * rounding * x.size[(t+by)%len(x.size)]
+				err[i][t] += float64(rounding * rounding * x.size[(t+by)%len(x.size)])
 			}
 		}
 		out[i] = spread{bound[i], size[i], err[i]}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"math/bits"
 	"sync"
 
 	"github.com/tuneinsight/lattigo/v5/core/rlwe"
@@ -19,14 +18,16 @@ import (
 // An Encoder turns slot values into polynomials and back. It is safe for
 // concurrent use.
 type Encoder struct {
-	set params.Set
-	mu  sync.Mutex // of the Fourier transform, which has scratch space in decoding
-	fft *hefloat.Encoder
+	set     params.Set
+	fourier *fourier
+
+	mu      sync.Mutex // of the decoder, which has scratch space
+	decoder *hefloat.Encoder
 }
 
-// NewEncoder prepares the Fourier transform of the set's ring.
+// NewEncoder prepares the Fourier transforms of the set's ring.
 func NewEncoder(set params.Set) *Encoder {
-	return &Encoder{set: set, fft: hefloat.NewEncoder(set.CKKS())}
+	return &Encoder{set: set, fourier: newFourier(set.N()), decoder: hefloat.NewEncoder(set.CKKS())}
 }
 
 // minPeriod is the shortest vector that is encoded: Lattigo's transforms work on
@@ -34,7 +35,7 @@ func NewEncoder(set params.Set) *Encoder {
 const minPeriod = 8
 
 // Encode returns scale·values rounded to an integer polynomial over basis, in
-// NTT form. The values repeat with their length, a power of two from 8 to the
+// NTT form, the same on every processor. The values repeat with their length, a power of two from 8 to the
 // number of slots: a vector of period p is a polynomial in X^(N/p), so that the
 // Fourier transform and the NTT of every limb are of size p only.
 //
@@ -72,9 +73,7 @@ func (e *Encoder) EncodePeriod(values []float64, scale *big.Float, basis rns.Bas
 		}
 		coeff[i] = complex(v, 0)
 	}
-	if err := e.fft.IFFT(coeff, bits.Len(uint(p))-1); err != nil {
-		return nil, fmt.Errorf("mhe: encoding: %w", err)
-	}
+	e.fourier.inverse(coeff)
 	f, _ := scale.Float64()
 	for _, c := range coeff {
 		if x := real(c) * f; math.IsNaN(x) || math.IsInf(x, 0) {
@@ -133,7 +132,7 @@ func (e *Encoder) Decode(p rns.Poly, scale *big.Float) ([]float64, error) {
 	pt.Value = ring.Poly{Coeffs: structs.Matrix[uint64](p)}
 	pt.Scale = rlwe.NewScale(scale)
 	out := make([]float64, e.set.N())
-	if err := e.fft.Decode(pt, out); err != nil {
+	if err := e.decoder.Decode(pt, out); err != nil {
 		return nil, fmt.Errorf("mhe: decoding: %w", err)
 	}
 	return out, nil

@@ -45,7 +45,7 @@ var roundingSigma = 1 / math.Sqrt(12)
 // Rescale returns the error of slots at the scale after a division with
 // rounding of both polynomials.
 func (n Noise) Rescale(scale *big.Float) float64 {
-	return n.Slots(roundingSigma, scale) * math.Sqrt(1+n.s*n.s)
+	return n.Slots(roundingSigma, scale) * math.Sqrt(1+float64(n.s*n.s))
 }
 
 // Encode returns the error of slots of data encoded with the given period.
@@ -58,7 +58,7 @@ func (n Noise) Encode(period int, scale *big.Float) float64 {
 func (n Noise) Encrypt(scale *big.Float) float64 {
 	u := n.e * math.Sqrt(2.0/3)
 	e := n.e * params.Sigma
-	fresh := e * math.Sqrt(u*u*float64(n.set.Parties())+1+n.s*n.s)
+	fresh := e * math.Sqrt(float64(u*u*float64(n.set.Parties()))+1+float64(n.s*n.s))
 	f, _ := scale.Float64()
 	return math.Hypot(fresh/n.special()/f, n.Rescale(scale))
 }
@@ -81,7 +81,7 @@ func (n Noise) KeySwitch(level int, relin bool, scale *big.Float) float64 {
 	parties := float64(n.set.Parties())
 	key := n.e * params.Sigma * math.Sqrt(parties) // slots of the key's error
 	if relin {
-		key *= math.Sqrt(2 * (n.s*n.s + 1)) // s·e0 + u·e1 + e2 + e3
+		key *= math.Sqrt(2 * (float64(n.s*n.s) + 1)) // s·e0 + u·e1 + e2 + e3
 	}
 	count, size := digits(n.set, level)
 	var sum float64
@@ -90,7 +90,7 @@ func (n Noise) KeySwitch(level int, relin bool, scale *big.Float) float64 {
 		for j := d * size; j < min(level+1, (d+1)*size); j++ {
 			q *= float64(n.set.Prime(j))
 		}
-		sum += q * q / 12
+		sum += float64(q * q / 12)
 	}
 	f, _ := scale.Float64()
 	return n.e * math.Sqrt(sum) * key / n.special() / f
@@ -113,7 +113,17 @@ func (n Noise) Flooding(err float64, scale *big.Float, openings int, security in
 	if sigma > rns.MaxFlood {
 		return 0, fmt.Errorf("%w: flooding of %d bits needs noise of standard deviation 2^%.0f, at most 2^50 is possible: ask for fewer bits", ErrShape, security, math.Log2(sigma))
 	}
-	return max(sigma, params.Sigma), nil
+	return RoundUp(max(sigma, params.Sigma)), nil
+}
+
+// RoundUp returns x with 20 binary digits, rounded away from zero. Estimates that all
+// parties must agree on to the last bit go through it: functions such as exponentials
+// differ in theirs between processors. Two parties differ after it about once in 2^30
+// times, and then refuse each other.
+func RoundUp(x float64) float64 {
+	const digits = 20
+	frac, exp := math.Frexp(x)
+	return math.Ldexp(math.Copysign(math.Ceil(math.Abs(frac)*(1<<digits)), x), exp-digits)
 }
 
 // MinFlooding is the least statistical security of an opening in bits.

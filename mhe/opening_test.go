@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/nereid-mhe/nereid/internal/testkit"
 	"github.com/nereid-mhe/nereid/mhe"
@@ -171,7 +172,8 @@ func TestFloodingFormula(t *testing.T) {
 	} {
 		got, err := noise.Flooding(0x1p-30, scale, tt.openings, tt.security)
 		require.NoError(t, err)
-		require.InEpsilon(t, tt.want, got, 1e-12)
+		require.InEpsilon(t, tt.want, got, 0x1p-19)
+		require.GreaterOrEqual(t, got, tt.want*(1-1e-12), "never less than the rule wants")
 		// the querier's error, from every party's flooding: √2 parties
 		require.InEpsilon(t, math.Hypot(0x1p-30, got*math.Sqrt(2*2048)*0x1p-40), noise.Opened(0x1p-30, got, scale), 1e-12)
 	}
@@ -256,4 +258,18 @@ func TestOpeningRefuses(t *testing.T) {
 	}
 	_, err = w.Secrets[0].Decrypt(w.Encoder, clear)
 	require.ErrorIs(t, err, mhe.ErrShape)
+}
+
+func TestRoundUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x := rapid.Float64Range(1e-30, 1e30).Draw(t, "x")
+		up := mhe.RoundUp(x)
+		require.GreaterOrEqual(t, up, x)
+		require.LessOrEqual(t, up, x*(1+0x1p-19))
+		require.Equal(t, up, mhe.RoundUp(up))
+		require.Equal(t, -up, mhe.RoundUp(-x))
+	})
+	require.Zero(t, mhe.RoundUp(0))
+	require.Equal(t, 1.0, mhe.RoundUp(1))
+	require.True(t, math.IsInf(mhe.RoundUp(math.Inf(1)), 1))
 }

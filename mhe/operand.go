@@ -3,7 +3,6 @@ package mhe
 import (
 	"fmt"
 	"math/big"
-	"math/bits"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
 
@@ -151,9 +150,7 @@ func (d *Data) encode(enc *Encoder, set params.Set, level int) error {
 		for i, x := range values {
 			coeff[i] = complex(x, 0)
 		}
-		if err := enc.fft.IFFT(coeff, bits.Len(uint(p))-1); err != nil {
-			return fmt.Errorf("mhe: encoding: %w", err)
-		}
+		enc.fourier.inverse(coeff)
 		for j, s := range basis {
 			for i, c := range coeff {
 				small[i] = res[j].of(real(c) * f)

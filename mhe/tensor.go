@@ -35,7 +35,7 @@ func Plain(values []float64) Tensor {
 	r := Range{}
 	for _, v := range values {
 		r.Max = max(r.Max, math.Abs(v))
-		r.RMS += v * v
+		r.RMS += float64(v * v)
 	}
 	r.RMS = math.Sqrt(r.RMS / float64(max(1, len(values))))
 	return Tensor{plain: true, values: values, rng: r}

@@ -207,7 +207,7 @@ func (t *Trace) product(p packing.Product, x, y []*Operand, level int) ([]Tensor
 		for _, g := range groups {
 			for _, term := range g.Terms {
 				a, b := t.rotateOperand(x[term.X], term.RX, level), t.rotateOperand(y[term.Y], term.RY, level)
-				r.Max += a.Max * b.Max
+				r.Max += float64(a.Max * b.Max)
 				r.RMS = math.Hypot(r.RMS, a.RMS*b.RMS)
 				errs = append(errs, a.Err*b.RMS, b.Err*a.RMS)
 			}
@@ -242,7 +242,7 @@ func (t *Trace) productData(p packing.Product, x []*Operand, y *Data, level int)
 		for _, g := range groups {
 			for _, term := range g.Terms {
 				a := t.rotateOperand(x[term.X], term.RX, level)
-				r.Max += a.Max * y.rng.Max
+				r.Max += float64(a.Max * y.rng.Max)
 				r.RMS = math.Hypot(r.RMS, a.RMS*y.rng.RMS)
 				errs = append(errs, a.Err*y.rng.RMS, a.RMS*t.noise.Encode(y.period, y.scale))
 			}
@@ -345,7 +345,7 @@ func (t *Trace) reinterpret(x Tensor, factor float64) Tensor {
 func hypot(xs ...float64) float64 {
 	var sum float64
 	for _, x := range xs {
-		sum += x * x
+		sum += float64(x * x)
 	}
 	return math.Sqrt(sum)
 }

@@ -55,8 +55,9 @@ func (n *Node) answer(ctx context.Context, from ed25519.PublicKey, request []byt
 		if !ok {
 			return nil, fmt.Errorf("%w: only a querier of the lock may ask for predictions", errRequest)
 		}
-		n.cfg.Log.InfoContext(ctx, "asked for predictions", "querier", n.cfg.Lock.Queriers()[q].Name, "bytes", len(body))
-		answer, err := party.Ask(ctx, body)
+		querier := n.cfg.Lock.Queriers()[q].Name
+		n.cfg.Log.InfoContext(ctx, "asked for predictions", "querier", querier, "bytes", len(body))
+		answer, err := party.Ask(ctx, querier, body)
 		if errors.Is(err, study.ErrStopped) { // no answer yet: the querier is to ask again
 			err = fmt.Errorf("%w: %w", err, context.Canceled)
 		}
@@ -121,7 +122,7 @@ func (c Client) Status(ctx context.Context, party protocols.PartyID) (s Status, 
 // The same rows give the same requests, which are charged once: after a failure it
 // is asked again for free.
 func (c Client) Predict(ctx context.Context, terms study.Terms, seed protocols.Seed, rows [][]float64, done func(rows int)) (out [][]float64, err error) {
-	q, err := study.NewQuerier(terms, seed)
+	q, err := study.NewQuerier(terms, c.Identity.Card().Name, seed)
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,17 @@ func Open(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.party.Store(party)
+	for _, p := range endpoint.Stats().Peers { // what they said before there was a party
+		party.Reached(p.ID, p.Reached)
+	}
 	return n, nil
+}
+
+// reached passes on what a peer says.
+func (n *Node) reached(by protocols.PartyID, stages uint64) {
+	if party := n.party.Load(); party != nil {
+		party.Reached(by, stages)
+	}
 }
 
 // Names in a node's directory.
@@ -133,7 +143,7 @@ func (n *Node) connect() (*transport.Endpoint, error) {
 		Self: n.self, Roster: Peers(n.cfg.Lock), Tree: n.cfg.Lock.Tree(), Study: n.cfg.Terms.ID(),
 		Certificate: n.cfg.Identity.Certificate, Listen: listen, Listener: n.cfg.Listener, Dial: n.cfg.Dial,
 		MaxBody: n.cfg.Terms.MaxMessage(), SpillDir: spill, Log: n.cfg.Log,
-		Status: n.report, Query: n.answer,
+		Status: n.report, Query: n.answer, Reached: n.reached,
 	}
 	for _, q := range n.cfg.Lock.Queriers() {
 		c.Readers = append(c.Readers, ed25519.PublicKey(q.Key[:]))
@@ -171,6 +181,9 @@ func (w wires) Line(p protocols.Point) study.Line { return w.e.Line(p) }
 
 // Forget implements [study.Transport].
 func (w wires) Forget(closed func(protocols.Point) bool) { w.e.Forget(closed) }
+
+// Reach implements [study.Transport].
+func (w wires) Reach(stages uint64) { w.e.Reach(stages) }
 
 // Run takes part in the study until ctx ends, which is no error; see
 // [study.Node.Run]. It is called once.

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -165,6 +166,33 @@ func (w *world) predict(rows [][]float64) ([][]float64, error) {
 	return c.Predict(w.t.Context(), w.terms, studyfile.QuerierSeed(c.Identity, w.Lock.Invitation()), rows, nil)
 }
 
+// query asks the root, as the transport does.
+func (w *world) query(as *identity.Identity, request []byte) ([]byte, error) {
+	key := as.Key()
+	c, err := transport.NewClient(transport.ClientConfig{
+		Server: node.Peers(w.Lock)[0], Study: w.terms.ID(), Key: key[:], Certificate: as.Certificate, MaxBody: w.terms.MaxMessage(),
+	})
+	require.NoError(w.t, err)
+	defer func() { require.NoError(w.t, c.Close()) }()
+	return c.Query(w.t.Context(), request)
+}
+
+// publication returns what the root publishes.
+func (w *world) publication() (p study.Publication) {
+	b, err := w.query(w.open("lab"), []byte{1})
+	require.NoError(w.t, err)
+	require.NoError(w.t, json.Unmarshal(b, &p))
+	return p
+}
+
+// ask sends the bytes of a request for predictions to the root and returns the reason
+// for which it is declined.
+func (w *world) ask(as *identity.Identity, request []byte) error {
+	_, err := w.query(as, append([]byte{2}, request...))
+	require.ErrorIs(w.t, err, transport.ErrDeclined)
+	return err
+}
+
 // check predicts, and wants the same trained model at all parties.
 func (w *world) check() [][]float64 {
 	rows, err := w.QuerierRows()
@@ -236,6 +264,84 @@ func TestPartyWithoutAddress(t *testing.T) {
 	require.ErrorContains(t, err, "address")
 }
 
+// A node that finds an older copy of its directory does not go on: its peers tell it how
+// far the study is.
+func TestOlderDirectory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, logistic, 3)
+	dir, older := w.StateDir("party-2"), filepath.Join(t.TempDir(), "older")
+	w.run(2)
+	w.stop[2]()
+	require.NoError(t, os.CopyFS(older, os.DirFS(dir)))
+	w.runAll()
+	w.check()
+	w.stop[2]()
+	newest := filepath.Join(t.TempDir(), "newest")
+	require.NoError(t, os.Rename(dir, newest))
+	require.NoError(t, os.Rename(older, dir))
+	n, err := node.Open(w.config(2))
+	require.NoError(t, err)
+	err = n.Run(t.Context())
+	require.ErrorIs(t, err, study.ErrRolledBack)
+	require.ErrorContains(t, err, "0 stages are done here")
+	require.NoError(t, n.Close())
+
+	// with the newest copy it goes on
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.Rename(newest, dir))
+	w.run(2)
+	require.Eventually(t, func() bool { return w.nodes[2].Status().Trained }, 10*time.Second, 10*time.Millisecond)
+	w.check()
+	var journals [][]string
+	for _, p := range w.Lock.Parties() {
+		journals = append(journals, []string{node.JournalFile(w.StateDir(p.Name))})
+	}
+	for _, stop := range w.stop {
+		stop()
+	}
+	audit, err := protocols.VerifyJournals(journals...)
+	require.NoError(t, err)
+	require.Empty(t, audit.Findings)
+}
+
+// Several queriers ask at once, each with a key and a budget of its own, and none in
+// another's name.
+func TestSeveralQueriers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, strings.Replace(logistic, "rows: 10}", "rows: 10}, {name: ward, rows: 3, requests: 2}", 1), 2)
+	w.runAll()
+	ward := node.Client{Identity: w.open("ward"), Lock: w.Lock}
+	seed := studyfile.QuerierSeed(ward.Identity, w.Lock.Invitation())
+	rows, err := w.QuerierRows()
+	require.NoError(t, err)
+	asked := make(chan error, 1)
+	var got [][]float64
+	go func() {
+		var err error
+		got, err = ward.Predict(t.Context(), w.terms, seed, rows.X[:2], nil)
+		asked <- err
+	}()
+	want := w.check()
+	require.NoError(t, <-asked)
+	for i := range got {
+		require.InDelta(t, want[i][0], got[i][0], 1, "the same model")
+	}
+	_, err = ward.Predict(t.Context(), w.terms, seed, rows.X[2:4], nil)
+	require.ErrorContains(t, err, `for "ward": 2 of 3 are spent`)
+
+	q, err := study.NewQuerier(w.terms, "ward", seed)
+	require.NoError(t, err)
+	p := w.publication()
+	require.NoError(t, q.Learn(p))
+	r, err := q.Requests(rows.X[2:3])
+	require.NoError(t, err)
+	require.ErrorContains(t, w.ask(w.open("lab"), r[0].Bytes), `a request of querier "ward" from querier "lab"`)
+	for i, n := range w.nodes {
+		require.Eventually(t, func() bool { return n.Status().Opened[1].Rows == 2 }, 10*time.Second, 10*time.Millisecond, "party %d", i)
+		require.Equal(t, node.Account{Querier: "lab", Rows: 10, Limit: 10}, n.Status().Opened[0])
+	}
+}
+
 // A querier waits while the root is stopped and started again.
 func TestRootStopsWhileAsked(t *testing.T) {
 	t.Parallel()
@@ -299,8 +405,8 @@ func TestRefusals(t *testing.T) {
 	t.Run("a party that asks for predictions", func(t *testing.T) {
 		c := node.Client{Identity: w.ids[1], Lock: w.Lock}
 		_, err := c.Predict(t.Context(), w.terms, studyfile.QuerierSeed(w.open("lab"), w.Lock.Invitation()), [][]float64{{1, 2, 3}}, nil)
-		require.ErrorIs(t, err, transport.ErrDeclined)
-		require.ErrorContains(t, err, "only a querier")
+		require.ErrorIs(t, err, study.ErrConfig, "its own program knows")
+		require.ErrorContains(t, w.ask(w.ids[1], []byte("rows")), "only a querier")
 	})
 	t.Run("more rows than the policy allows", func(t *testing.T) {
 		w.check()

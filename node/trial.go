@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/csv"
@@ -30,7 +31,7 @@ import (
 //
 //	trial.key            age key of all identities: whoever has it has all secrets
 //	plan.lock            signed by all parties
-//	NAME/NAME.identity   of a party or the querier
+//	NAME/NAME.identity   of a party or a querier
 //	NAME/rows.csv        its rows
 //	NAME/state           its journal and store, once it ran
 type Trial struct {
@@ -62,8 +63,8 @@ func NewTrial(ctx context.Context, dir string, ring studyfile.Ring, f studyfile.
 	if _, err := os.Stat(filepath.Join(dir, trialLock)); err == nil {
 		return nil, fmt.Errorf("node: %s holds a trial already: %w", dir, fs.ErrExist)
 	}
-	if len(f.Opening.Queriers) != 1 {
-		return nil, fmt.Errorf("node: a trial of a study with %d queriers, want 1 to have predictions", len(f.Opening.Queriers))
+	if len(f.Opening.Queriers) == 0 {
+		return nil, errors.New("node: a trial of a study without a querier, want one to have predictions: name it under opening")
 	}
 	if len(f.Parties.Roster) == 0 {
 		for i := range f.Parties.Count {
@@ -125,16 +126,20 @@ func (t *Trial) agree(ctx context.Context, ring studyfile.Ring, data TrialData) 
 		}
 		ids = append(ids, id)
 	}
-	querier, err := t.member(identity.Card{Name: t.querierName(), Role: identity.Querier}, data.Querier)
-	if err != nil {
-		return err
+	members := slices.Clone(ids)
+	for _, q := range t.File.Opening.Queriers {
+		id, err := t.member(identity.Card{Name: q.Name, Role: identity.Querier}, data.Querier)
+		if err != nil {
+			return err
+		}
+		members = append(members, id)
 	}
 	invitation, err := studyfile.Invite(ctx, ring, t.File, ids[0])
 	if err != nil {
 		return err
 	}
 	r := roster.New(invitation)
-	for _, id := range append(ids[1:], querier) {
+	for _, id := range members[1:] {
 		request, err := studyfile.Join(ctx, ring, invitation, id)
 		if err != nil {
 			return err
@@ -194,8 +199,8 @@ func OpenTrial(dir string) (*Trial, error) {
 	if t.File, err = studyfile.Of(t.Lock.Invitation()); err != nil {
 		return nil, err
 	}
-	if n := len(t.File.Opening.Queriers); n != 1 {
-		return nil, fmt.Errorf("node: %s is of a study with %d queriers, a trial has 1: name the directory of a trial", t.LockFile(), n)
+	if len(t.File.Opening.Queriers) == 0 {
+		return nil, fmt.Errorf("node: %s is of a study without a querier, a trial has one: name the directory of a trial", t.LockFile())
 	}
 	text, err := os.ReadFile(t.KeyFile())
 	if err != nil {
@@ -239,7 +244,11 @@ func (t *Trial) Querier() (*identity.Identity, error) {
 	return identity.Open(b, t.key)
 }
 
-func (t *Trial) querierName() string { return t.File.Opening.Queriers[0].Name }
+// querierName returns the querier that the trial plays: the one that may have most.
+// The others have identities and the same rows, for whoever plays them.
+func (t *Trial) querierName() string {
+	return slices.MaxFunc(t.File.Opening.Queriers, func(a, b studyfile.Querier) int { return cmp.Compare(a.Rows, b.Rows) }).Name
+}
 
 // QuerierRows reads the rows of the querier.
 func (t *Trial) QuerierRows() (dataset.Table, error) {

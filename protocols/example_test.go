@@ -105,7 +105,7 @@ func ExampleStream_Sub() {
 
 // A policy of three values for one querier.
 func ExampleLedger() {
-	ledger := protocols.NewLedger(map[string]int{"clinic": 3})
+	ledger := protocols.NewLedger("ciphertexts", map[string]int{"clinic": 3})
 	label := protocols.Label{Point: protocols.Point{Protocol: "keyswitch", Step: 1}}
 	fmt.Println(ledger.Spend(label, "clinic", 2))
 	fmt.Println(ledger.Spend(label, "clinic", 2)) // a retry is free

@@ -159,6 +159,15 @@ func (j *FileJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error)
 	return share, nil
 }
 
+// Len returns the number of points that are bound, those of forgotten shares too.
+func (j *FileJournal) Len() (n int, err error) {
+	err = j.view(func(tx *bolt.Tx) error {
+		n = int(getCount(tx))
+		return nil
+	})
+	return n, err
+}
+
 // Forget drops the shares of labels and leaves tombstones: the points stay bound, and
 // Share refuses the labels with a *[ForgottenError] for ever. It may only be called
 // when the rounds are closed and the step is checkpointed past them, for no peer can

@@ -8,13 +8,15 @@ import (
 	"sync"
 )
 
-// A Ledger counts the ciphertexts that a party has helped to open, per querier, and
-// refuses beyond the limits of the study's policy. Each party keeps its own, so
+// A Ledger counts what a party has helped to open, per querier, in a unit such as rows
+// or ciphertexts, and refuses beyond the limits of the study's policy. Each party keeps its own, so
 // that no coalition without it exceeds them. It is safe for concurrent use.
 //
 // A ledger of [NewLedger] lives in memory; that of a node comes from [RestoreLedger]
 // and survives the process.
 type Ledger struct {
+	unit string
+
 	mu       sync.Mutex
 	accounts map[string]*Account  // by querier
 	openings map[[32]byte]Opening // by the hash of the label
@@ -22,15 +24,15 @@ type Ledger struct {
 	record   func([]Opening) error
 }
 
-// An Opening is an entry of a ledger: ciphertexts opened for a querier in the round
-// of a label.
+// An Opening is an entry of a ledger: what was opened for a querier in the round of a
+// label.
 type Opening struct {
 	Label   [32]byte // its hash
 	Querier string
-	Count   int // of whatever the ledger counts
+	Count   int // in the ledger's unit
 }
 
-// An Account says how much of its limit a querier has used, in opened ciphertexts.
+// An Account says how much of its limit a querier has used, in the ledger's unit.
 type Account struct {
 	Querier      string
 	Spent, Limit int
@@ -40,20 +42,21 @@ type Account struct {
 type BudgetError struct {
 	Account      // of the querier before this opening
 	Known   bool // whether the policy names the querier
-	Asked   int  // ciphertexts
+	Asked   int
+	Unit    string // what is counted, such as "rows"
 }
 
 func (e *BudgetError) Error() string {
 	if !e.Known {
-		return fmt.Sprintf("protocols: opening %d ciphertexts: the policy has no querier %q", e.Asked, e.Querier)
+		return fmt.Sprintf("protocols: opening %d %s: the policy has no querier %q", e.Asked, e.Unit, e.Querier)
 	}
-	return fmt.Sprintf("protocols: opening %d ciphertexts for %q: %d of %d are spent", e.Asked, e.Querier, e.Spent, e.Limit)
+	return fmt.Sprintf("protocols: opening %d %s for %q: %d of %d are spent", e.Asked, e.Unit, e.Querier, e.Spent, e.Limit)
 }
 
-// NewLedger returns a ledger in which nothing is spent. The limits are numbers of
-// ciphertexts by querier; a limit below 1 allows none.
-func NewLedger(limits map[string]int) *Ledger {
-	l := &Ledger{accounts: map[string]*Account{}, openings: map[[32]byte]Opening{}}
+// NewLedger returns a ledger in which nothing is spent. It counts in the unit that its
+// errors name, such as "rows". The limits are by querier; one below 1 allows nothing.
+func NewLedger(unit string, limits map[string]int) *Ledger {
+	l := &Ledger{unit: unit, accounts: map[string]*Account{}, openings: map[[32]byte]Opening{}}
 	for querier, limit := range limits {
 		l.accounts[querier] = &Account{Querier: querier, Limit: max(limit, 0)}
 	}
@@ -67,8 +70,8 @@ func NewLedger(limits map[string]int) *Ledger {
 //
 // It returns an error if past has openings of a querier without a limit, or more
 // than the limits allow: then the policy is not the one under which they were made.
-func RestoreLedger(limits map[string]int, past []Opening, record func([]Opening) error) (*Ledger, error) {
-	l := NewLedger(limits)
+func RestoreLedger(unit string, limits map[string]int, past []Opening, record func([]Opening) error) (*Ledger, error) {
+	l := NewLedger(unit, limits)
 	for _, o := range past {
 		if _, twice := l.openings[o.Label]; twice || o.Count < 1 {
 			return nil, fmt.Errorf("protocols: restoring the ledger: opening %x of %d for %q: %w", o.Label[:4], o.Count, o.Querier, ErrConflict)
@@ -82,7 +85,7 @@ func RestoreLedger(limits map[string]int, past []Opening, record func([]Opening)
 	return l, nil
 }
 
-// Spend counts an opening of so many ciphertexts for querier in the round of label,
+// Spend counts an opening of so much for querier in the round of label,
 // before the party makes its share of it. The same opening again is not counted
 // again, so that a retry is free.
 //
@@ -91,14 +94,14 @@ func RestoreLedger(limits map[string]int, past []Opening, record func([]Opening)
 // Then nothing is counted and the party makes no share.
 func (l *Ledger) Spend(label Label, querier string, count int) error {
 	if count < 1 {
-		return fmt.Errorf("protocols: opening %d ciphertexts, want at least 1", count)
+		return fmt.Errorf("protocols: opening %d %s, want at least 1", count, l.unit)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	asked := Opening{label.Hash(), querier, count}
 	if old, ok := l.openings[asked.Label]; ok {
 		if old != asked {
-			return fmt.Errorf("protocols: opening %d ciphertexts for %q in %v: %w (%d ciphertexts for %q)", count, querier, label, ErrConflict, old.Count, old.Querier)
+			return fmt.Errorf("protocols: opening %d %s for %q in %v: %w (%d for %q)", count, l.unit, querier, label, ErrConflict, old.Count, old.Querier)
 		}
 		return nil
 	}
@@ -125,10 +128,10 @@ func (l *Ledger) Allows(querier string, count int) error {
 func (l *Ledger) allow(querier string, count int) error {
 	a, ok := l.accounts[querier]
 	if !ok {
-		return &BudgetError{Account: Account{Querier: querier}, Asked: count}
+		return &BudgetError{Account: Account{Querier: querier}, Asked: count, Unit: l.unit}
 	}
 	if count > a.Limit-a.Spent {
-		return &BudgetError{Account: *a, Known: true, Asked: count}
+		return &BudgetError{Account: *a, Known: true, Asked: count, Unit: l.unit}
 	}
 	return nil
 }

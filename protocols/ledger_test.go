@@ -14,7 +14,7 @@ import (
 )
 
 func TestLedgerRefuses(t *testing.T) {
-	l := protocols.NewLedger(map[string]int{"clinic": 10, "none": 0, "debt": math.MinInt})
+	l := protocols.NewLedger("rows", map[string]int{"clinic": 10, "none": 0, "debt": math.MinInt})
 	require.NoError(t, l.Spend(testLabel(1, 1), "clinic", 4))
 	for _, tt := range []struct {
 		name    string
@@ -23,11 +23,11 @@ func TestLedgerRefuses(t *testing.T) {
 		values  int
 		want    protocols.BudgetError
 	}{
-		{"beyond", testLabel(2, 1), "clinic", 7, protocols.BudgetError{Account: protocols.Account{Querier: "clinic", Spent: 4, Limit: 10}, Known: true, Asked: 7}},
-		{"overflow", testLabel(2, 1), "clinic", math.MaxInt, protocols.BudgetError{Account: protocols.Account{Querier: "clinic", Spent: 4, Limit: 10}, Known: true, Asked: math.MaxInt}},
-		{"unknown", testLabel(2, 1), "press", 1, protocols.BudgetError{Account: protocols.Account{Querier: "press"}, Asked: 1}},
-		{"no budget", testLabel(2, 1), "none", 1, protocols.BudgetError{Account: protocols.Account{Querier: "none"}, Known: true, Asked: 1}},
-		{"negative limit", testLabel(2, 1), "debt", 1, protocols.BudgetError{Account: protocols.Account{Querier: "debt", Limit: 0}, Known: true, Asked: 1}},
+		{"beyond", testLabel(2, 1), "clinic", 7, protocols.BudgetError{Account: protocols.Account{Querier: "clinic", Spent: 4, Limit: 10}, Known: true, Asked: 7, Unit: "rows"}},
+		{"overflow", testLabel(2, 1), "clinic", math.MaxInt, protocols.BudgetError{Account: protocols.Account{Querier: "clinic", Spent: 4, Limit: 10}, Known: true, Asked: math.MaxInt, Unit: "rows"}},
+		{"unknown", testLabel(2, 1), "press", 1, protocols.BudgetError{Account: protocols.Account{Querier: "press"}, Asked: 1, Unit: "rows"}},
+		{"no budget", testLabel(2, 1), "none", 1, protocols.BudgetError{Account: protocols.Account{Querier: "none"}, Known: true, Asked: 1, Unit: "rows"}},
+		{"negative limit", testLabel(2, 1), "debt", 1, protocols.BudgetError{Account: protocols.Account{Querier: "debt", Limit: 0}, Known: true, Asked: 1, Unit: "rows"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var budget *protocols.BudgetError
@@ -49,7 +49,7 @@ func TestLedgerRefuses(t *testing.T) {
 func TestLedgerNeverExceeds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(0, 20).Draw(t, "limit")
-		l := protocols.NewLedger(map[string]int{"q": limit})
+		l := protocols.NewLedger("rows", map[string]int{"q": limit})
 		opened := map[uint64]int{}
 		for range 20 {
 			step, values := rapid.Uint64Range(0, 8).Draw(t, "step"), rapid.IntRange(1, 6).Draw(t, "values")
@@ -70,7 +70,7 @@ func TestLedgerNeverExceeds(t *testing.T) {
 }
 
 func TestLedgerConcurrently(t *testing.T) {
-	l := protocols.NewLedger(map[string]int{"q": 50})
+	l := protocols.NewLedger("rows", map[string]int{"q": 50})
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() { _ = l.Spend(testLabel(uint64(i/2), 0), "q", 1) })
@@ -94,12 +94,12 @@ func TestLedgerSurvivesRestarts(t *testing.T) {
 	label := func(step uint64) protocols.Label {
 		return protocols.Label{Point: protocols.Point{Protocol: "switch", Step: step}}
 	}
-	l, err := protocols.RestoreLedger(limits, nil, record)
+	l, err := protocols.RestoreLedger("rows", limits, nil, record)
 	require.NoError(t, err)
 	require.NoError(t, l.Spend(label(0), "lab", 2))
 	require.NoError(t, l.Spend(label(0), "lab", 2))
 
-	l, err = protocols.RestoreLedger(limits, disk, record)
+	l, err = protocols.RestoreLedger("rows", limits, disk, record)
 	require.NoError(t, err)
 	require.Equal(t, []protocols.Account{{Querier: "lab", Spent: 2, Limit: 3}}, l.Spent())
 	require.NoError(t, l.Spend(label(0), "lab", 2), "the same opening is free")
@@ -115,8 +115,8 @@ func TestLedgerSurvivesRestarts(t *testing.T) {
 	require.NoError(t, l.Spend(label(2), "lab", 1))
 	require.Len(t, disk, 2)
 
-	_, err = protocols.RestoreLedger(map[string]int{"lab": 2}, disk, record)
+	_, err = protocols.RestoreLedger("rows", map[string]int{"lab": 2}, disk, record)
 	require.ErrorAs(t, err, &budget, "another policy")
-	_, err = protocols.RestoreLedger(limits, append(disk, disk[0]), record)
+	_, err = protocols.RestoreLedger("rows", limits, append(disk, disk[0]), record)
 	require.ErrorIs(t, err, protocols.ErrConflict)
 }

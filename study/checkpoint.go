@@ -1,31 +1,17 @@
 package study
 
 import (
-	"bufio"
-	"bytes"
-	"cmp"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
-	"math/big"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
 	"github.com/nereid-mhe/nereid/dataset"
-	"github.com/nereid-mhe/nereid/internal/files"
-	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
-	"github.com/nereid-mhe/nereid/params"
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
@@ -37,25 +23,6 @@ write such a file; parties on separate hosts keep their seeds to themselves. Do 
 share it, and remove it when it is of no more use.
 
 `
-
-// A CheckpointError reports that a simulation cannot go on from its checkpoint, or
-// cannot write it. The file is as it was.
-type CheckpointError struct {
-	File    string
-	Problem string
-	Remedy  string
-	Err     error // of the operating system; may be nil
-}
-
-func (e *CheckpointError) Error() string {
-	msg := fmt.Sprintf("study: checkpoint %s: %s", e.File, e.Problem)
-	if e.Err != nil {
-		msg += ": " + e.Err.Error()
-	}
-	return msg
-}
-
-func (e *CheckpointError) Unwrap() error { return e.Err }
 
 // A checkpoint is a simulation after a number of steps, and all that it takes to go
 // on with the same keys. Secrets derive from the parties' seeds and labels, so that
@@ -95,165 +62,6 @@ type checkpointMeta struct {
 	Weights, Momentum [][]int // levels of ciphertexts by parameter
 }
 
-// A digest is 32 bytes, in JSON as hexadecimal.
-type digest [32]byte
-
-// MarshalText implements [encoding.TextMarshaler].
-func (d digest) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%x", d[:]), nil }
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (d *digest) UnmarshalText(b []byte) error {
-	if len(b) != hex.EncodedLen(len(d)) {
-		return fmt.Errorf("a digest of %d characters", len(b))
-	}
-	_, err := hex.Decode(d[:], b)
-	return err
-}
-
-// MarshalJSON implements [json.Marshaler].
-func (l netLap) MarshalJSON() ([]byte, error) {
-	return json.Marshal([]time.Duration{l.local, l.refresh, l.combine, l.reduce})
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (l *netLap) UnmarshalJSON(b []byte) error {
-	var d [4]time.Duration
-	err := json.Unmarshal(b, &d)
-	l.local, l.refresh, l.combine, l.reduce = d[0], d[1], d[2], d[3]
-	return err
-}
-
-// encode writes the checkpoint: header, fields with their lengths in front, and a
-// SHA-256 of it all.
-func (c *checkpoint) encode(w io.Writer, set params.Set) error {
-	h := sha256.New()
-	out := bufio.NewWriterSize(io.MultiWriter(w, h), 1<<20)
-	field := func(b []byte) {
-		_, _ = out.Write(binary.BigEndian.AppendUint64(nil, uint64(len(b)))) // Flush returns errors
-		_, _ = out.Write(b)
-	}
-	_, _ = out.WriteString(checkpointHeader)
-	meta, err := json.Marshal(c.checkpointMeta)
-	if err != nil {
-		return err
-	}
-	field(meta)
-	var secret []byte
-	for _, s := range c.seeds {
-		b := s.Reveal()
-		secret = append(secret, b[:]...)
-	}
-	field(secret)
-	for _, ts := range append(append([][]mhe.Tensor{}, c.state.W...), c.state.V...) {
-		for _, t := range ts {
-			scale, err := t.Scale().GobEncode()
-			if err != nil {
-				return err
-			}
-			share, err := t.Share()
-			if err != nil {
-				return err
-			}
-			b, err := mhe.CipherShape(set, t.Level()).Encode(share)
-			if err != nil {
-				return err
-			}
-			field(scale)
-			field(b)
-		}
-	}
-	if err := out.Flush(); err != nil {
-		return err
-	}
-	_, err = w.Write(h.Sum(nil))
-	return err
-}
-
-// decodeCheckpoint reads what encode wrote, but for the state.
-func decodeCheckpoint(b []byte) (*checkpoint, error) {
-	body, ok := bytes.CutPrefix(b, []byte(checkpointHeader))
-	if !ok {
-		return nil, errors.New("it is no checkpoint of this version")
-	}
-	n := len(b) - sha256.Size
-	if len(body) < sha256.Size {
-		return nil, fmt.Errorf("%w: it is cut short", ErrDamaged)
-	}
-	if sum := sha256.Sum256(b[:n]); !bytes.Equal(sum[:], b[n:]) {
-		return nil, fmt.Errorf("%w: it is cut short or was changed", ErrDamaged)
-	}
-	meta, body, err := cutField(body[:len(body)-sha256.Size])
-	if err != nil {
-		return nil, err
-	}
-	c := &checkpoint{}
-	if err := json.Unmarshal(meta, &c.checkpointMeta); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	secret, rest, err := cutField(body)
-	if err != nil {
-		return nil, err
-	}
-	for ; len(secret) >= 32; secret = secret[32:] {
-		c.seeds = append(c.seeds, protocols.NewSeed([32]byte(secret[:32])))
-	}
-	c.rest = rest
-	return c, nil
-}
-
-func cutField(b []byte) (field, rest []byte, err error) {
-	if len(b) < 8 {
-		return nil, nil, fmt.Errorf("%w: a field is missing", ErrDamaged)
-	}
-	n := binary.BigEndian.Uint64(b)
-	if b = b[8:]; n > uint64(len(b)) {
-		return nil, nil, fmt.Errorf("%w: a field of %d bytes, %d are left", ErrDamaged, n, len(b))
-	}
-	return b[:n], b[n:], nil
-}
-
-// readTensors reads ciphertexts of the given levels from the rest of a checkpoint.
-func (s *NetworkSimulation) readTensors(c *checkpoint, levels [][]int) ([][]mhe.Tensor, error) {
-	out := make([][]mhe.Tensor, len(levels))
-	for i, cts := range levels {
-		for _, level := range cts {
-			if level < 0 || level > s.set.MaxLevel() {
-				return nil, fmt.Errorf("%w: a ciphertext of level %d, at most %d is possible", ErrDamaged, level, s.set.MaxLevel())
-			}
-			scale, rest, err := cutField(c.rest)
-			if err != nil {
-				return nil, err
-			}
-			encoded, rest, err := cutField(rest)
-			if err != nil {
-				return nil, err
-			}
-			f := new(big.Float)
-			if err := f.GobDecode(scale); err != nil || f.Sign() <= 0 || f.IsInf() {
-				return nil, fmt.Errorf("%w: the scale of a ciphertext", ErrDamaged)
-			}
-			share, err := mhe.CipherShape(s.set, level).Decode(encoded)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-			}
-			out[i] = append(out[i], mhe.NewEncrypted(share[0], share[1], f))
-			c.rest = rest
-		}
-	}
-	return out, nil
-}
-
-// tensorLevels returns the levels of ciphertexts by parameter.
-func tensorLevels(ts [][]mhe.Tensor) [][]int {
-	out := make([][]int, len(ts))
-	for i := range ts {
-		for _, t := range ts[i] {
-			out[i] = append(out[i], t.Level())
-		}
-	}
-	return out
-}
-
 // dataHash identifies the rows of all parties and of the test.
 func dataHash(tables []dataset.Table, test dataset.Table) digest {
 	h := sha256.New()
@@ -281,34 +89,6 @@ func (c NetworkConfig) settingsHash() digest {
 	return sha256.Sum256(fmt.Appendf(nil, "nereid/simulation-settings/v1 %q %d %q %d %x %d %t %t %x %x %t %d %s",
 		c.Name, c.Fanout, c.Partition, c.Seed, c.Clip, c.Flooding, c.Quantum, c.Insecure, c.Unit, c.Floor, c.Regression, c.Predict, runtime.GOARCH))
 }
-
-// openCheckpoint reads the file of a checkpoint and returns it with the beacon of
-// its study. If there is none it returns nil and a new beacon, and an error if none
-// could be written. It removes what a run left that was killed while it wrote.
-func openCheckpoint(path string) (*checkpoint, digest, error) {
-	var fresh digest
-	_, _ = rand.Read(fresh[:]) // does not fail
-	if path == "" {
-		return nil, fresh, nil
-	}
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := removeLeftovers(path); err != nil {
-			return nil, fresh, err
-		}
-		return nil, fresh, checkWritable(path)
-	}
-	if err != nil {
-		return nil, fresh, &CheckpointError{path, "cannot be read", "name a file that can be read and written, in a directory that exists", err}
-	}
-	c, err := decodeCheckpoint(b)
-	if err != nil {
-		return nil, fresh, &CheckpointError{path, "cannot be used: " + err.Error(), otherFile, nil}
-	}
-	return c, c.Beacon, removeLeftovers(path)
-}
-
-const otherFile = "name another file to start anew, or remove this one"
 
 // restore checks that the checkpoint, if there is one, is of this study, and reads
 // its state.
@@ -423,91 +203,6 @@ func (s *NetworkSimulation) save(steps int, st nn.State, elapsed, cpu time.Durat
 	}
 	s.written = true
 	return c.write(s.config.Checkpoint, s.set)
-}
-
-// write replaces the file of a checkpoint by another, all of it or nothing. Only
-// its owner may read it.
-func (c *checkpoint) write(path string, set params.Set) error {
-	path = behindLinks(path)
-	f, err := files.Temp(path, 0o600)
-	if err != nil {
-		return &CheckpointError{path, "cannot be written", "name a file in a directory that exists and is writable", err}
-	}
-	err = c.encode(f, set)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
-		return &CheckpointError{path, "cannot be written", "make room on the disk, and run the study again to go on", err}
-	}
-	if err := files.SyncDir(filepath.Dir(path)); err != nil {
-		return &CheckpointError{path, "may not survive a crash", "keep it on a local disk", err}
-	}
-	return nil
-}
-
-// behindLinks returns the file that a path leads to: a link stays, its target is
-// replaced.
-func behindLinks(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
-	}
-	return path
-}
-
-// tempLetters is how many random letters end the name of a file of [files.Temp].
-const tempLetters = 8
-
-// removeLeftovers removes the temporary files of runs that were killed while they
-// wrote the checkpoint: they hold the same secrets. Only files that a write began
-// are removed. A run that is writing this very moment, which nobody should start a
-// second time, reports that it could not.
-func removeLeftovers(path string) error {
-	dir, base := filepath.Split(behindLinks(path))
-	entries, err := os.ReadDir(cmp.Or(dir, "."))
-	if err != nil {
-		return nil // what can neither be listed nor written is found by checkWritable
-	}
-	for _, e := range entries {
-		letters, ok := strings.CutPrefix(e.Name(), "."+base+".")
-		if !ok || len(letters) != tempLetters || strings.Trim(letters, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" || !e.Type().IsRegular() {
-			continue
-		}
-		file := filepath.Join(dir, e.Name())
-		if !beginsAsCheckpoint(file) {
-			continue
-		}
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return &CheckpointError{path, "has a copy that a run left which was killed, with the same secrets, and it cannot be removed", "remove " + file, err}
-		}
-	}
-	return nil
-}
-
-// beginsAsCheckpoint reports whether a file is a checkpoint as far as it goes.
-func beginsAsCheckpoint(file string) bool {
-	f, err := os.Open(file)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, int64(len(checkpointHeader))))
-	return err == nil && strings.HasPrefix(checkpointHeader, string(b))
-}
-
-// checkWritable reports whether a checkpoint can be written later. It leaves no
-// trace.
-func checkWritable(path string) error {
-	f, err := files.Temp(path, 0o600)
-	if err == nil {
-		err = errors.Join(f.Close(), os.Remove(f.Name()))
-	}
-	if err != nil {
-		return &CheckpointError{path, "cannot be written", "name a file in a directory that exists and is writable", err}
-	}
-	return nil
 }
 
 // seedOf returns the secret seed of a party, or of the querier, who comes after the

@@ -113,7 +113,11 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	if err != nil {
 		return nil, err
 	}
-	t, err := cfg.terms(plan, declare(tables), Policy{Querier: querierName, Rows: min(cfg.Predict, test.Rows())}, beacon)
+	var policy Policy
+	if rows := min(cfg.Predict, test.Rows()); rows > 0 {
+		policy = Policy{{Querier: querierName, Rows: rows}}
+	}
+	t, err := cfg.terms(plan, declare(tables), policy, beacon)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +150,7 @@ func sameColumns(train, test dataset.Table) error {
 
 // checkNetPrecision refuses a study whose predictions would drown in flooding.
 func (t *terms) checkNetPrecision(limit float64) error {
-	if t.policy.ciphertexts == 0 {
+	if len(t.policy) == 0 {
 		return nil
 	}
 	noise, err := t.netOutputNoise(t.net)
@@ -154,7 +158,7 @@ func (t *terms) checkNetPrecision(limit float64) error {
 		return err
 	}
 	if !(noise <= limit) {
-		return fmt.Errorf("%w: flooding of %d bits for %d ciphertexts of predictions leaves outputs with a noise of %.2g, more than %.2g: predict fewer rows, train fewer steps, or declare that so much noise will do", ErrConfig, t.cfg.Flooding, t.policy.ciphertexts, noise, limit)
+		return fmt.Errorf("%w: flooding of %d bits for %d ciphertexts of predictions leaves outputs with a noise of %.2g, more than %.2g: predict fewer rows, train fewer steps, or declare that so much noise will do", ErrConfig, t.cfg.Flooding, t.policy.openings(), noise, limit)
 	}
 	return nil
 }

@@ -92,10 +92,10 @@ func TestPlannedErrorCoversOutputs(t *testing.T) {
 		require.NoError(t, s.train(ctx))
 		root := s.parties[0]
 		seed := protocols.GenerateSeed()
-		q, err := newQuerier(s.terms, root.enc, seed)
+		q, err := s.admitted(root.enc, seed)
 		require.NoError(t, err)
 		rows := s.query[:s.net.Query.Rows]
-		ask, err := encryptQuery(s.net, root.enc, root.keys.Encryption(), q, rows, seed, 0)
+		ask, err := q.encrypt(root.keys.Encryption(), rows, seed, 0)
 		require.NoError(t, err)
 		outputs := make([]mhe.Tensor, len(s.parties))
 		require.NoError(t, s.all(ctx, func(ctx context.Context, p *netParty) error {

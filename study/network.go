@@ -24,6 +24,10 @@ type Transport interface {
 	// Forget closes rounds that no party needs any more: nothing is sent, kept or
 	// delivered in them. closed is a pure function.
 	Forget(closed func(protocols.Point) bool)
+
+	// Reach tells neighbours how many stages of the study somebody has done, now and
+	// whenever they come back. What they tell goes to [Node.Reached].
+	Reach(stages uint64)
 }
 
 // A Line is one party's network in one round. It is used by one goroutine.
@@ -78,6 +82,9 @@ func (s seat) Line(p protocols.Point) Line { return &line{hub: s.hub, self: s.se
 
 // Forget implements [Transport].
 func (seat) Forget(func(protocols.Point) bool) {}
+
+// Reach implements [Transport].
+func (seat) Reach(uint64) {}
 
 type line struct {
 	hub  *hub

@@ -37,6 +37,7 @@ type NodeConfig struct {
 type NodeJournal interface {
 	protocols.Journal
 	Forget(...protocols.Label) error
+	Len() (int, error) // points that are bound, which never become fewer
 }
 
 // A Node is one party of a study in a process of its own: PREPARE, training, and
@@ -80,6 +81,16 @@ type NodeJournal interface {
 // steps, the ledgers, and digests; the journal has shares, which are public once
 // they are sent. A change of the rows or the seed is noticed, by a digest that only
 // the seed can make, and so is the loss of the journal: the node refuses to go on.
+//
+// # Older copies
+//
+// Since no L_i is above m+1, no party is more than one stage ahead of another. Nodes
+// tell each other how many stages they have done, and pass on the highest number that
+// they know of. A node that hears of more than one stage beyond its own last output was
+// started on an older copy of its state, and ends with [ErrRolledBack]. One that does
+// not hear so lacks nothing: whatever it takes part in again gives the same bytes,
+// because shares derive from the seed and the full label, and nobody has forgotten the
+// messages that it needs. docs/security.md has the argument.
 type Node struct {
 	member
 	cfg    NodeConfig
@@ -94,12 +105,16 @@ type Node struct {
 	since   time.Time                        // when the phase began, in this process
 	public  *Publication                     // nil until it is known
 	pending [32]byte                         // hash of the request that is being answered
+	stages  uint64                           // done
+	highest uint64                           // stages that anybody is known to have done
+	older   error                            // why the state is an older copy, nil if it is not known to be
+	cancel  context.CancelCauseFunc          // of Run, nil before
 }
 
 // NewNode returns a node that has done nothing yet. It reads what an earlier process
 // left in the store and returns an error if that is of another study, of other rows
-// or of another seed, or if the journal is not the one with which the study began:
-// errors wrap [ErrConfig], [ErrResume] or [ErrDamaged].
+// or of another seed, or if the journal is not the one with which the study began or lost
+// entries: errors wrap [ErrConfig], [ErrResume], [ErrRolledBack] or [ErrDamaged].
 func NewNode(cfg NodeConfig) (*Node, error) {
 	var v violations
 	v.must(cfg.Terms.terms != nil, "no terms")
@@ -136,21 +151,28 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	if err := n.findPending(); err != nil {
 		return nil, err
 	}
-	if n.ledger, err = n.openLedger(ledgerName, n.policy.ciphertexts); err != nil {
+	if n.ledger, err = n.openLedger(unitCiphertexts, n.policy.limits(requestsOf)); err != nil {
 		return nil, err
 	}
-	n.rows, err = n.openLedger(rowsName, n.policy.rows)
+	n.rows, err = n.openLedger(unitRows, n.policy.limits(rowsOf))
 	return n, err
 }
 
 // Run takes part in the study until ctx ends, which is no error: peers may need the
-// node after its last stage. Any other end is one: of the store, the journal, or a
-// *[protocols.BoundError], after which people must find out what happened. Run is
-// called once.
+// node after its last stage. Any other end is one: of the store, the journal, a
+// *[protocols.BoundError] or [ErrRolledBack], after which people must find out what
+// happened. Run is called once.
 func (n *Node) Run(ctx context.Context) error {
 	defer close(n.ended)
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	n.mu.Lock()
+	n.cancel = cancel
+	older := n.older
+	n.mu.Unlock()
+	if older != nil {
+		return older
+	}
 	err := n.run(inner, cancel)
 	switch again := context.Cause(inner); {
 	case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, again)):

@@ -24,15 +24,18 @@ var kills = flag.Int("kills", 0, "kill points of each node test, 0 for a few")
 
 // A cluster is a study whose parties are killed and restarted.
 type cluster struct {
-	t      *testing.T
-	terms  Terms
-	dir    string
-	tables []dataset.Table
-	rows   [][]float64 // of the querier
-	seeds  []protocols.Seed
-	then   func(context.Context) // before the parties end
-	wire   *wire
-	fuses  [][]*fuse // of each party, one for each incarnation
+	t       *testing.T
+	terms   Terms
+	dir     string
+	tables  []dataset.Table
+	rows    [][]float64 // of the querier
+	seeds   []protocols.Seed
+	then    func(context.Context)   // before the parties end
+	stored  func(protocols.PartyID) // a party has a new state, nil for nothing
+	dead    func(protocols.PartyID) // it was killed, the same
+	refused func(error) bool        // whether a party may end so, which ends the study
+	wire    *wire
+	fuses   [][]*fuse // of each party, one for each incarnation
 
 	mu      sync.Mutex
 	nodes   []*Node
@@ -41,7 +44,9 @@ type cluster struct {
 	used    []int // operations of the first incarnation
 	deaths  []string
 	answers [][]byte
+	outputs [][]float64
 	pauses  int
+	over    bool // a party has ended with an error
 }
 
 func (c *cluster) note(self protocols.PartyID, l protocols.Label, share []byte) {
@@ -82,6 +87,9 @@ func (c *cluster) party(ctx context.Context, id protocols.PartyID) error {
 		c.wire.mu.Lock()
 		c.wire.ends[id] = nil
 		c.wire.mu.Unlock()
+		if c.dead != nil {
+			c.dead(id)
+		}
 		if f.after != (f.count%4 < 2) {
 			time.Sleep(time.Millisecond) // until all others wait
 		}
@@ -100,17 +108,25 @@ func (c *cluster) live(ctx context.Context, id protocols.PartyID, f *fuse) error
 		return err
 	}
 	defer journal.Close()
+	end := c.wire.join(id, f)
 	n, err := NewNode(NodeConfig{
 		Terms: c.terms, Self: id, Seed: c.seeds[id], Table: c.tables[id], Cores: 2,
-		Journal: &fusedJournal{journal, f, c, id}, Store: &fusedStore{store, f}, Transport: c.wire.join(id, f),
+		Journal: &fusedJournal{journal, f, c, id}, Store: &fusedStore{store, f, c, id}, Transport: end,
 	})
 	if err != nil {
 		return err
 	}
+	end.attach(n)
 	c.mu.Lock()
 	c.nodes[id] = n
 	c.mu.Unlock()
 	return n.Run(ctx)
+}
+
+func (c *cluster) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
 }
 
 // pause waits until every other goroutine waits for something: synctest's time
@@ -132,12 +148,16 @@ func (c *cluster) pause() {
 	time.Sleep(time.Millisecond)
 }
 
-// node returns a living party's node, waiting for it if it is dead.
+// node returns a living party's node, waiting for it if it is dead. It is nil when the
+// study is over.
 func (c *cluster) node(id protocols.PartyID) *Node {
 	for {
 		c.mu.Lock()
-		n := c.nodes[id]
+		n, over := c.nodes[id], c.over
 		c.mu.Unlock()
+		if over {
+			return nil
+		}
 		if n != nil {
 			return n
 		}
@@ -150,9 +170,13 @@ func (c *cluster) predict(ctx context.Context) (outputs [][]float64) {
 	root := c.terms.Tree().Root()
 	seed := c.seeds[len(c.seeds)-1]
 	for i := 0; ; {
-		q, err := NewQuerier(c.terms, seed)
+		q, err := NewQuerier(c.terms, "lab", seed)
 		require.NoError(c.t, err)
-		p, err := c.node(root).Publication()
+		n := c.node(root)
+		if n == nil {
+			return outputs
+		}
+		p, err := n.Publication()
 		if errors.Is(err, ErrNotReady) {
 			c.pause()
 			continue
@@ -164,13 +188,15 @@ func (c *cluster) predict(ctx context.Context) (outputs [][]float64) {
 		if i == len(requests) {
 			return outputs
 		}
-		answer, err := c.node(root).Ask(ctx, requests[i].Bytes)
-		if errors.Is(err, ErrStopped) || errors.Is(err, errKilled) {
-			continue
+		answer, err := n.Ask(ctx, "lab", requests[i].Bytes)
+		again := answer
+		if err == nil {
+			if n = c.node(root); n == nil {
+				return outputs
+			}
+			again, err = n.Ask(ctx, "lab", requests[i].Bytes)
 		}
-		require.NoError(c.t, err)
-		again, err := c.node(root).Ask(ctx, requests[i].Bytes)
-		if errors.Is(err, ErrStopped) || errors.Is(err, errKilled) {
+		if errors.Is(err, ErrStopped) || errors.Is(err, errKilled) || errors.Is(err, context.Canceled) {
 			continue
 		}
 		require.NoError(c.t, err)
@@ -195,7 +221,7 @@ type result struct {
 // run runs the study with the given fuses, each party in its own directory.
 func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 	c.dir, c.fuses, c.wire, c.shares = dir, fuses, newWire(len(c.tables)), map[string][32]byte{}
-	c.nodes, c.used, c.deaths, c.answers, c.twice, c.pauses = make([]*Node, len(c.tables)), make([]int, len(c.tables)), nil, nil, nil, 0
+	c.nodes, c.used, c.deaths, c.answers, c.twice, c.pauses, c.over = make([]*Node, len(c.tables)), make([]int, len(c.tables)), nil, nil, nil, 0, false
 	synctest.Test(t, func(t *testing.T) {
 		c.t = t
 		ctx, cancel := context.WithCancel(context.Background())
@@ -204,16 +230,31 @@ func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 		for id := range c.tables {
 			wg.Go(func() {
 				if err := c.party(ctx, protocols.PartyID(id)); err != nil {
-					t.Errorf("party %d: %v", id, err)
+					if c.refused == nil || !c.refused(err) {
+						t.Errorf("party %d: %v", id, err)
+					}
+					c.mu.Lock()
+					c.over = true
+					c.mu.Unlock()
 					cancel()
 				}
 			})
 		}
 		r.outputs = c.predict(ctx)
+		c.outputs = r.outputs
+		if c.ended() {
+			wg.Wait()
+			return
+		}
 		for id := range c.tables { // until everyone has seen the last answer
 			for done := 0; ; {
-				s := c.node(protocols.PartyID(id)).Status()
-				if done = s.Step; s.Phase == "predict" && done == len(r.outputs)/max(1, c.terms.queryRows())+min(1, len(r.outputs)%c.terms.queryRows()) {
+				n := c.node(protocols.PartyID(id))
+				if n == nil {
+					wg.Wait()
+					return
+				}
+				s := n.Status()
+				if done = s.Step; s.Phase == "predict" && done == len(r.outputs)/max(1, c.terms.queryForm().rows)+min(1, len(r.outputs)%c.terms.queryForm().rows) {
 					break
 				}
 				c.pause()
@@ -233,6 +274,9 @@ func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 	})
 	require.Empty(t, c.twice, "labels with two shares, after %v", c.deaths)
 	require.Empty(t, c.wire.bad, "messages that changed, after %v", c.deaths)
+	if c.ended() {
+		return r
+	}
 	var journals [][]string
 	for id := range c.tables {
 		p := protocols.PartyID(id)
@@ -272,7 +316,7 @@ func regressionCluster(t *testing.T) *cluster {
 	require.NoError(t, err)
 	cfg := Default()
 	cfg.Insecure, cfg.Parties, cfg.Fanout, cfg.Epochs = true, parties, 2, 4
-	terms, err := cfg.Terms(declare(tables), Policy{Querier: "lab", Rows: 20, Ciphertexts: 2}, [32]byte{1})
+	terms, err := cfg.Terms(declare(tables), Policy{{Querier: "lab", Rows: 20, Requests: 2}}, [32]byte{1})
 	require.NoError(t, err)
 	return newCluster(t, terms, tables, test.X[:3])
 }
@@ -281,7 +325,8 @@ func regressionCluster(t *testing.T) *cluster {
 func withQuerier(t *testing.T, terms Terms, pin [32]byte) Terms {
 	t.Helper()
 	next := *terms.terms
-	next.policy.pin = pin
+	next.policy = terms.Policy()
+	next.policy[0].Key = pin
 	require.NoError(t, next.seal())
 	return Terms{&next}
 }
@@ -289,7 +334,7 @@ func withQuerier(t *testing.T, terms Terms, pin [32]byte) Terms {
 func newCluster(t *testing.T, terms Terms, tables []dataset.Table, rows [][]float64) *cluster {
 	t.Helper()
 	seeds := testSeeds(len(tables) + 1)
-	q, err := NewQuerier(terms, seeds[len(tables)])
+	q, err := NewQuerier(terms, "lab", seeds[len(tables)])
 	require.NoError(t, err)
 	terms = withQuerier(t, terms, q.Pin())
 	return &cluster{terms: terms, tables: tables, rows: rows, seeds: seeds}
@@ -344,7 +389,7 @@ func networkCluster(t *testing.T) *cluster {
 	tables, err := dataset.Divide(table, parties, dataset.PartitionEven, 1)
 	require.NoError(t, err)
 	cfg.MaxOutputNoise = 10
-	terms, err := cfg.Terms(t.Context(), declare(tables), Policy{Querier: "lab", Rows: 20, Ciphertexts: 2}, [32]byte{2})
+	terms, err := cfg.Terms(t.Context(), declare(tables), Policy{{Querier: "lab", Rows: 20, Requests: 2}}, [32]byte{2})
 	require.NoError(t, err)
 	return newCluster(t, terms, tables, table.X[:3])
 }

@@ -16,6 +16,7 @@ var ErrNotReady = errors.New("not known yet")
 
 // An ask is a request with the querier that waits for its answer, if there is one.
 type ask struct {
+	querier string // who asks; empty for what an earlier process has begun with
 	request []byte
 	reply   chan<- reply // with room for one; nil for nobody
 }
@@ -42,28 +43,29 @@ func (n *Node) Publication() (Publication, error) {
 	return *n.public, nil
 }
 
-// Ask answers a request that [Querier.Requests] made. It is for the node at the
-// root of the tree, and may be called at any time by any number of goroutines:
-// requests are answered one after another, once the model is trained.
+// Ask answers a request that [Querier.Requests] made, of the querier with a name: the
+// caller knows who asks, and nobody spends what another may have opened. It is for the
+// node at the root of the tree, and may be called at any time by any number of
+// goroutines: requests are answered one after another, once the model is trained.
 //
 // The same bytes get the same answer, now and after a restart, and are charged
 // once. A request that the policy does not allow is refused here, before any party
 // hears of it, with an error wrapping [ErrConfig] or a *[protocols.BudgetError];
 // every other party would refuse it too. The request is durable before anything is
 // done with it: when ctx ends, the answer is there for whoever asks again.
-func (n *Node) Ask(ctx context.Context, request []byte) ([]byte, error) {
+func (n *Node) Ask(ctx context.Context, querier string, request []byte) ([]byte, error) {
 	if !n.isRoot() {
 		return nil, fmt.Errorf("%w: party %d answers no requests: ask party %d, at the root of the tree", ErrConfig, n.id, n.tree.Root())
 	}
 	if answer, err := n.known(request); answer != nil || err != nil {
 		return answer, err
 	}
-	if err := n.allow(request); err != nil {
+	if err := n.allow(querier, request); err != nil {
 		return nil, err
 	}
 	r := make(chan reply, 1)
 	select {
-	case n.asks <- ask{request, r}:
+	case n.asks <- ask{querier, request, r}:
 	case <-n.ended:
 		return nil, ErrStopped
 	case <-ctx.Done():
@@ -89,48 +91,33 @@ func (n *Node) known(request []byte) ([]byte, error) {
 }
 
 // allow refuses a request that the policy does not allow.
-func (n *Node) allow(request []byte) error {
+func (n *Node) allow(querier string, request []byte) error {
+	if len(n.policy) == 0 {
+		return fmt.Errorf("%w: %w: the study has no predictions", ErrConfig, errQuery)
+	}
+	q, err := n.queryForm().decodeWhole(request)
+	if err == nil {
+		err = n.policy.admit(q)
+	}
+	if err == nil && len(q.rows) > 1 {
+		err = fmt.Errorf("%w: %d batches, want 1", errQuery, len(q.rows))
+	}
+	if err == nil && q.name != querier {
+		err = fmt.Errorf("%w: a request of querier %q from querier %q", errQuery, q.name, querier)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	n.mu.Lock()
 	pending := n.pending
 	n.mu.Unlock()
 	if sha256.Sum256(request) == pending { // charged already, perhaps
 		return nil
 	}
-	name, rows, pin, err := n.inspect(request)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+	if err := n.rows.Allows(q.name, q.values()); err != nil {
+		return err
 	}
-	if name != n.policy.querier || pin != n.policy.pin {
-		return fmt.Errorf("%w: %w: the policy does not know querier %q with this key", ErrConfig, errQuery, name)
-	}
-	if err := n.rows.Allows(name, rows); err != nil {
-		return fmt.Errorf("rows: %w", err)
-	}
-	return n.ledger.Allows(name, 1)
-}
-
-// inspect decodes a request as every party is going to.
-func (n *Node) inspect(request []byte) (name string, rows int, pin [32]byte, err error) {
-	if n.net != nil {
-		if n.net.Query == nil {
-			return "", 0, pin, fmt.Errorf("%w: the study has no predictions", errQuery)
-		}
-		q, err := decodeNetQuery(n.set, n.net.Query, request)
-		if err != nil {
-			return "", 0, pin, err
-		}
-		pin, err = q.key.Hash()
-		return q.name, q.rows, pin, err
-	}
-	q, rest, err := decodeQuery(n.set, request, 1, n.plan.Queries())
-	if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("%w: %d bytes after its end", errQuery, len(rest))
-	}
-	if err != nil {
-		return "", 0, pin, err
-	}
-	pin, err = q.key.Hash()
-	return q.name, q.values(), pin, err
+	return n.ledger.Allows(q.name, 1)
 }
 
 // findPending notes which request an earlier process was answering.
@@ -168,7 +155,7 @@ func (n *Node) nextAsk(ctx context.Context, part int) (ask, error) {
 		if err != nil {
 			return a, err
 		}
-		if err := n.allow(a.request); err != nil {
+		if err := n.allow(a.querier, a.request); err != nil {
 			a.tell(nil, err)
 			continue
 		}
@@ -206,7 +193,7 @@ func (n *Node) rest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.tell(nil, n.allow(a.request))
+		a.tell(nil, n.allow(a.querier, a.request))
 	}
 }
 

@@ -23,7 +23,7 @@ func TestNodesKeepToThePolicy(t *testing.T) {
 		require.NoError(t, err)
 		seed := c.seeds[len(c.seeds)-1]
 		requests := func(terms Terms, seed protocols.Seed, rows [][]float64) []Request {
-			q, err := NewQuerier(terms, seed)
+			q, err := NewQuerier(terms, "lab", seed)
 			require.NoError(t, err)
 			p.Study = terms.ID()
 			require.NoError(t, q.Learn(p))
@@ -32,27 +32,29 @@ func TestNodesKeepToThePolicy(t *testing.T) {
 			return r
 		}
 		other := protocols.NewSeed([32]byte{99})
-		q, err := NewQuerier(c.terms, other)
+		q, err := NewQuerier(c.terms, "lab", other)
 		require.NoError(t, err)
-		require.ErrorContains(t, q.Learn(p), "the terms know a querier with key")
+		require.ErrorContains(t, q.Learn(p), `the terms know querier "lab" with key`)
 		_, err = q.Requests(c.rows)
 		require.ErrorIs(t, err, ErrNotReady)
 		own := withQuerier(t, c.terms, q.Pin())
-		_, err = root.Ask(ctx, requests(own, other, c.rows)[0].Bytes)
+		_, err = root.Ask(ctx, "lab", requests(own, other, c.rows)[0].Bytes)
 		require.ErrorContains(t, err, "the policy does not know querier")
 
-		_, err = c.node(1).Ask(ctx, nil)
+		_, err = c.node(1).Ask(ctx, "lab", nil)
 		require.ErrorContains(t, err, "ask party 0")
-		_, err = root.Ask(ctx, []byte("garbage"))
+		_, err = root.Ask(ctx, "lab", []byte("garbage"))
 		require.ErrorIs(t, err, ErrConfig)
+		_, err = root.Ask(ctx, "ward", requests(c.terms, seed, c.rows[:1])[0].Bytes)
+		require.ErrorContains(t, err, `a request of querier "lab" from querier "ward"`)
 		var budget *protocols.BudgetError
-		_, err = root.Ask(ctx, requests(c.terms, seed, slices.Repeat(c.rows, 6))[0].Bytes) // 18 rows, 17 are left
+		_, err = root.Ask(ctx, "lab", requests(c.terms, seed, slices.Repeat(c.rows, 6))[0].Bytes) // 18 rows, 17 are left
 		require.ErrorAs(t, err, &budget)
-		_, err = root.Ask(ctx, requests(c.terms, seed, c.rows[:1])[0].Bytes)
+		_, err = root.Ask(ctx, "lab", requests(c.terms, seed, c.rows[:1])[0].Bytes)
 		require.NoError(t, err)
-		_, err = root.Ask(ctx, requests(c.terms, seed, c.rows[:2])[0].Bytes)
+		_, err = root.Ask(ctx, "lab", requests(c.terms, seed, c.rows[:2])[0].Bytes)
 		require.ErrorAs(t, err, &budget, "both ciphertexts are spent")
-		answer, err := root.Ask(ctx, requests(c.terms, seed, c.rows)[0].Bytes)
+		answer, err := root.Ask(ctx, "lab", requests(c.terms, seed, c.rows)[0].Bytes)
 		require.NoError(t, err)
 		require.Equal(t, c.answers[0], answer)
 	}
@@ -111,7 +113,7 @@ func TestNodeRefusesOtherState(t *testing.T) {
 			require.ErrorContains(t, err, tt.want)
 		})
 	}
-	for _, name := range []string{nodeName, ledgerName} {
+	for _, name := range []string{nodeName, ledgerName + unitRows} {
 		file := filepath.Join(c.path(2, "store"), name)
 		b, err := os.ReadFile(file)
 		require.NoError(t, err)
@@ -188,9 +190,9 @@ func TestTerms(t *testing.T) {
 	cfg := Default()
 	cfg.Insecure, cfg.Parties = true, 3
 	d := Declared{Features: 4, Rows: []int{30, 40, 50}}
-	policy := Policy{Querier: "lab", Rows: 20}
+	policy := Policy{{Querier: "lab", Rows: 20}}
 	terms := func(change func(*Config, *Declared, *Policy)) Terms {
-		c, d, p := cfg, Declared{d.Features, slices.Clone(d.Rows)}, policy
+		c, d, p := cfg, Declared{d.Features, slices.Clone(d.Rows)}, slices.Clone(policy)
 		change(&c, &d, &p)
 		out, err := c.Terms(d, p, [32]byte{1})
 		require.NoError(t, err)
@@ -200,7 +202,7 @@ func TestTerms(t *testing.T) {
 	first := terms(same)
 	require.Equal(t, first.ID(), terms(same).ID())
 	require.Equal(t, first.Canonical(), terms(same).Canonical())
-	require.Equal(t, Policy{Querier: "lab", Rows: 20, Ciphertexts: 1}, first.Policy())
+	require.Equal(t, Policy{{Querier: "lab", Rows: 20, Requests: 1}}, first.Policy())
 	seen := map[protocols.StudyID]bool{first.ID(): true}
 	for _, change := range []func(*Config, *Declared, *Policy){
 		func(c *Config, _ *Declared, _ *Policy) { c.Epochs++ },
@@ -212,10 +214,11 @@ func TestTerms(t *testing.T) {
 		func(c *Config, _ *Declared, _ *Policy) { c.Clip = 0.25 }, // the plan is that of 0.5
 		func(_ *Config, d *Declared, _ *Policy) { d.Rows[0]++ },
 		func(_ *Config, d *Declared, _ *Policy) { d.Features++ },
-		func(_ *Config, _ *Declared, p *Policy) { p.Rows++ },
-		func(_ *Config, _ *Declared, p *Policy) { p.Ciphertexts = 2 },
-		func(_ *Config, _ *Declared, p *Policy) { p.Querier = "other" },
-		func(_ *Config, _ *Declared, p *Policy) { p.Key = [32]byte{1} },
+		func(_ *Config, _ *Declared, p *Policy) { (*p)[0].Rows++ },
+		func(_ *Config, _ *Declared, p *Policy) { (*p)[0].Requests = 2 },
+		func(_ *Config, _ *Declared, p *Policy) { (*p)[0].Querier = "other" },
+		func(_ *Config, _ *Declared, p *Policy) { (*p)[0].Key = [32]byte{1} },
+		func(_ *Config, _ *Declared, p *Policy) { *p = append(*p, Allowance{Querier: "ward", Rows: 1}) },
 	} {
 		id := terms(change).ID()
 		require.False(t, seen[id], "change %d", len(seen))
@@ -226,18 +229,18 @@ func TestTerms(t *testing.T) {
 	require.NotEqual(t, first.ID(), other.ID(), "another beacon")
 
 	seed := protocols.NewSeed([32]byte{5})
-	q, err := NewQuerier(first, seed)
+	q, err := NewQuerier(first, "lab", seed)
 	require.NoError(t, err)
 	complete := withQuerier(t, other, q.Pin())
 	require.NotEqual(t, first.ID(), complete.ID())
-	again, err := NewQuerier(complete, seed)
+	again, err := NewQuerier(complete, "lab", seed)
 	require.NoError(t, err)
 	require.Equal(t, q.Pin(), again.Pin())
 	require.Equal(t, []protocols.PartyID{1, 2}, complete.Neighbours(0))
 	require.Equal(t, []protocols.PartyID{0}, complete.Neighbours(2))
 
 	d.Rows = []int{30, 0}
-	policy.Querier = ""
+	policy[0].Querier = ""
 	_, err = cfg.Terms(d, policy, [32]byte{1})
 	require.ErrorIs(t, err, ErrConfig)
 	for _, want := range []string{"declared rows of 2 parties", "party 1 declares 0 rows", "for nobody"} {

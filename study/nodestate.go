@@ -17,11 +17,14 @@ import (
 // it is started for.
 var ErrResume = errors.New("cannot go on with the state of an earlier run")
 
+// ErrRolledBack is wrapped by errors about a node whose state, or a part of it, is an
+// older copy of itself.
+var ErrRolledBack = errors.New("the state is an older copy of itself")
+
 // Names of values in the store.
 const (
 	nodeName   = "node"
-	ledgerName = "ledger-ciphertexts"
-	rowsName   = "ledger-rows"
+	ledgerName = "ledger-" // and its unit
 )
 
 func outputName(stage int) string { return fmt.Sprintf("output-%08d", stage) }
@@ -36,6 +39,7 @@ type nodeState struct {
 	Rows    digest `json:"rows"`    // of the table and the seed; see mark
 	Journal digest `json:"journal"` // what the journal was given when the study began
 	Done    int    `json:"done"`    // stages
+	Points  int    `json:"points"`  // bound in the journal, at least
 }
 
 const nodeVersion = 1
@@ -69,7 +73,46 @@ func (n *Node) open() error {
 			return fmt.Errorf("study: party %d: %w: %s", n.id, ErrResume, d.what)
 		}
 	}
-	return nil
+	n.stages, n.highest = uint64(has.Done), uint64(has.Done)
+	points, err := n.cfg.Journal.Len()
+	if err == nil && points < has.Points {
+		err = fmt.Errorf("study: party %d: %w: the journal has %d points, and had %d when the last stage ended: %s", n.id, ErrRolledBack, points, has.Points, newestCopy)
+	}
+	return err
+}
+
+const newestCopy = "put the newest copy of journal and store back, both of the same moment; if it is lost, the study needs to start again with a new lock"
+
+// Reached takes what a peer says of how many stages somebody has done. Nobody can be
+// more than one stage ahead of this node: should that be so, its state is an older copy
+// of itself, and [Node.Run] ends with an error wrapping [ErrRolledBack].
+func (n *Node) Reached(peer protocols.PartyID, stages uint64) {
+	n.mu.Lock()
+	last, own, news := uint64(n.trained()+n.layout+n.queries), n.stages, stages > n.highest
+	switch {
+	case stages > last: // of no study like this: it says nothing about the node
+		news = false
+		n.cfg.Log.Warn("a peer says that more stages are done than there are", "peer", peer, "stages", stages, "of", last)
+	case stages > own+1:
+		news = false
+		n.stopOlder(fmt.Errorf("study: party %d: %w: %d stages are done here and %d elsewhere, says party %d, and nobody can be more than one ahead: %s", n.id, ErrRolledBack, own, stages, peer, newestCopy))
+	case news:
+		n.highest = stages
+	}
+	n.mu.Unlock()
+	if news {
+		n.cfg.Transport.Reach(stages)
+	}
+}
+
+// stopOlder ends the node for a reason. The mutex is held.
+func (n *Node) stopOlder(err error) {
+	if n.older != nil {
+		return
+	}
+	if n.older = err; n.cancel != nil {
+		n.cancel(err)
+	}
 }
 
 // journalMark returns what the journal was given when the study began, and gives it
@@ -126,6 +169,9 @@ func (n *Node) putDone(stages int) error {
 	if err != nil {
 		return err
 	}
+	if s.Points, err = n.cfg.Journal.Len(); err != nil {
+		return err
+	}
 	s.Done = stages
 	return n.putState(s)
 }
@@ -172,7 +218,8 @@ func (n *Node) output(stage int) (out []byte, used []protocols.Label, err error)
 }
 
 // openLedger returns a ledger whose openings are in the store.
-func (n *Node) openLedger(name string, limit int) (*protocols.Ledger, error) {
+func (n *Node) openLedger(unit string, limits map[string]int) (*protocols.Ledger, error) {
+	name := ledgerName + unit
 	var past []protocols.Opening
 	b, err := n.cfg.Store.Get(name)
 	if err == nil {
@@ -181,7 +228,7 @@ func (n *Node) openLedger(name string, limit int) (*protocols.Ledger, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("study: party %d: %s: %w", n.id, name, err)
 	}
-	return protocols.RestoreLedger(n.limits(limit), past, func(all []protocols.Opening) error {
+	return protocols.RestoreLedger(unit, limits, past, func(all []protocols.Opening) error {
 		b, err := json.Marshal(all)
 		if err != nil {
 			return err

@@ -61,7 +61,11 @@ func (n *Node) reached(done int, k knowledge) error {
 		}
 		n.public = &public
 	}
+	n.stages = uint64(done)
+	n.highest = max(n.highest, n.stages)
+	highest := n.highest
 	n.mu.Unlock()
+	n.cfg.Transport.Reach(highest)
 	n.cfg.Log.Info("reached", "phase", at.Phase, "step", at.Step, "steps", at.Steps)
 	if n.cfg.Progress != nil {
 		n.cfg.Progress(at)

@@ -44,7 +44,6 @@ type party struct {
 
 	keys    *mhe.PublicKeys
 	ev      mhe.Evaluator
-	querier [32]byte   // hash of the querier's key
 	weights mhe.Tensor // encrypted
 	chain   [32]byte   // digest of all weights so far
 
@@ -82,19 +81,16 @@ func newTools(t *terms, cores int) (*tools, error) {
 // memory. It has no transport, watch and log yet.
 func newParty(t *terms, s *tools, id protocols.PartyID, seed protocols.Seed) (*party, error) {
 	p := &party{
-		terms: t, tools: s, id: id, seed: seed, querier: t.policy.pin,
+		terms: t, tools: s, id: id, seed: seed,
 		journal: protocols.NewMemoryJournal(),
-		ledger:  protocols.NewLedger(t.limits(t.policy.ciphertexts)),
-		rows:    protocols.NewLedger(t.limits(t.policy.rows)),
+		ledger:  protocols.NewLedger(unitCiphertexts, t.policy.limits(requestsOf)),
+		rows:    protocols.NewLedger(unitRows, t.policy.limits(rowsOf)),
 		spent:   map[string]time.Duration{}, sent: map[string]int64{}, used: map[[32]byte]protocols.Label{},
 	}
 	var err error
 	p.sk, err = mhe.NewSecretKey(t.set, protocols.Label{Point: t.point("secret", 0, "")}.Private(seed))
 	return p, err
 }
-
-// limits returns those of a ledger.
-func (t *terms) limits(n int) map[string]int { return map[string]int{t.policy.querier: n} }
 
 // isRoot reports whether the party is the root of the tree.
 func (p *party) isRoot() bool { return p.id == p.tree.Root() }

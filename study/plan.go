@@ -34,7 +34,7 @@ func prepare(cfg Config, data dataset.Table) (*simulation, error) {
 	}
 	var beacon [32]byte
 	_, _ = rand.Read(beacon[:])
-	t, err := cfg.Terms(declare(tables), Policy{Querier: querierName, Rows: test.Rows()}, beacon)
+	t, err := cfg.Terms(declare(tables), Policy{{Querier: querierName, Rows: test.Rows()}}, beacon)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (t *terms) outputNoise() (float64, error) {
 // checkPrecision refuses a study whose predictions would drown in flooding. A limit
 // of 0 is that of [Config.MaxOutputNoise].
 func (t *terms) checkPrecision(limit float64) error {
-	if t.policy.ciphertexts == 0 {
+	if len(t.policy) == 0 {
 		return nil
 	}
 	noise, err := t.outputNoise()
@@ -73,7 +73,7 @@ func (t *terms) checkPrecision(limit float64) error {
 		limit = nn.DefaultOutputNoise * t.plan.Model.MaxTarget
 	}
 	if noise > limit {
-		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, t.cfg.Flooding, t.policy.ciphertexts, noise, limit)
+		return fmt.Errorf("%w: flooding of %d bits for %d openings leaves predictions with a noise of %.2g, more than %.2g: ask for fewer bits of flooding, fewer test rows, or a lower degree", ErrConfig, t.cfg.Flooding, t.policy.openings(), noise, limit)
 	}
 	return nil
 }

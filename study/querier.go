@@ -16,27 +16,26 @@ import (
 type Querier struct {
 	q    *querier
 	seed protocols.Seed
-	pin  [32]byte
 
 	collective *mhe.EncryptionKey // nil before Learn
 	scaler     dataset.Scaler
 	queries    protocols.Seed // of encryptions under that key
 }
 
-// NewQuerier makes the querier of the terms from its seed. Its key follows from the
-// seed and [Terms.Parameters] alone, so that it can be made before there are terms
-// with its hash, [Querier.Pin], in their policy. Requests need a querier of those.
-func NewQuerier(t Terms, seed protocols.Seed) (*Querier, error) {
-	q, err := newQuerier(t.terms, mhe.NewEncoder(t.set), seed)
+// NewQuerier makes a querier of the terms, by its name in their policy, from its seed.
+// Its key follows from the seed and [Terms.Parameters] alone, so that it can be made
+// before there are terms with its hash, [Querier.Pin], in their policy. Requests need a
+// querier of those.
+func NewQuerier(t Terms, name string, seed protocols.Seed) (*Querier, error) {
+	q, err := newQuerier(t.terms, name, mhe.NewEncoder(t.set), seed)
 	if err != nil {
 		return nil, err
 	}
-	pin, err := q.key.Hash()
-	return &Querier{q: q, seed: seed, pin: pin}, err
+	return &Querier{q: q, seed: seed}, nil
 }
 
 // Pin returns the hash of the querier's public key, by which the parties know it.
-func (q *Querier) Pin() [32]byte { return q.pin }
+func (q *Querier) Pin() [32]byte { return q.q.pin }
 
 // Learn takes what a node publishes. People who do not trust that node compare what
 // several of them publish. Errors wrap [ErrConfig].
@@ -45,8 +44,12 @@ func (q *Querier) Learn(p Publication) error {
 	if err != nil {
 		return err
 	}
-	if pin := q.q.policy.pin; pin != q.pin {
-		return fmt.Errorf("%w: the terms know a querier with key %x, this one has %x", ErrConfig, pin[:8], q.pin[:8])
+	a, err := q.q.policy.named(q.q.name)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if a.Key != q.q.pin {
+		return fmt.Errorf("%w: the terms know querier %q with key %x, this one has %x", ErrConfig, a.Querier, a.Key[:8], q.q.pin[:8])
 	}
 	// Encryptions of one row under two keys must not have the same randomness.
 	hash, err := key.Hash()
@@ -75,9 +78,6 @@ func (q *Querier) Requests(rows [][]float64) ([]Request, error) {
 		return nil, fmt.Errorf("study: the collective key: %w", ErrNotReady)
 	}
 	t := q.q.terms
-	if t.policy.rows == 0 {
-		return nil, fmt.Errorf("%w: the study has no predictions", ErrConfig)
-	}
 	for i, row := range rows {
 		if len(row) != t.declared.Features {
 			return nil, fmt.Errorf("%w: row %d has %d features, the study has %d", ErrConfig, i, len(row), t.declared.Features)
@@ -85,7 +85,7 @@ func (q *Querier) Requests(rows [][]float64) ([]Request, error) {
 	}
 	x := q.scaler.Apply(dataset.Table{X: rows}).X
 	var out []Request
-	for chunk := range slices.Chunk(x, t.queryRows()) {
+	for chunk := range slices.Chunk(x, t.queryForm().rows) {
 		b, err := q.request(chunk)
 		if err != nil {
 			return nil, err
@@ -95,28 +95,15 @@ func (q *Querier) Requests(rows [][]float64) ([]Request, error) {
 	return out, nil
 }
 
-// queryRows returns the rows that a query holds.
-func (t *terms) queryRows() int {
-	if t.net != nil {
-		return t.net.Query.Rows
-	}
-	return t.plan.Queries()
-}
-
 func (q *Querier) request(rows [][]float64) ([]byte, error) {
-	t := q.q.terms
-	if t.net != nil {
-		x, err := encryptQuery(t.net, q.q.enc, q.collective, q.q, rows, q.queries, 0)
-		if err != nil {
-			return nil, err
-		}
-		return x.encode(t.set)
+	if q.q.net == nil {
+		rows = withBias(rows)
 	}
-	x, err := q.q.encrypt(q.collective, withBias(rows), q.queries, 0)
+	x, err := q.q.encrypt(q.collective, rows, q.queries, 0)
 	if err != nil {
 		return nil, err
 	}
-	return x.encode(t.set)
+	return q.q.queryForm().encode(x)
 }
 
 // Outputs opens the answer to a request: the model's outputs by row, with the noise

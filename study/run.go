@@ -107,11 +107,29 @@ func (t *terms) maxMessage() int {
 	for _, part := range t.keyPlan.Parts(set, maxKeyPart) {
 		size = max(size, part.Shape().Size())
 	}
+	if t.net != nil && t.net.Query != nil {
+		size = max(size, t.queryForm().size(1))
+	}
 	return size + 1<<16
 }
 
 // querierName is the querier of a simulated study.
 const querierName = "querier"
+
+// admitted makes the querier of a simulated study and admits its key: the terms are
+// sealed before there is one.
+func (t *terms) admitted(enc *mhe.Encoder, seed protocols.Seed) (*querier, error) {
+	q, err := newQuerier(t, querierName, enc, seed)
+	if err != nil {
+		return nil, err
+	}
+	a, err := t.policy.named(querierName)
+	if err != nil {
+		return nil, err
+	}
+	a.Key = q.pin
+	return q, nil
+}
 
 // all runs f for every party at once. The first error ends the others.
 func (s *simulation) all(ctx context.Context, f func(ctx context.Context, p *party) error) error {
@@ -206,16 +224,9 @@ func (s *simulation) train(ctx context.Context) error {
 func (s *simulation) predict(ctx context.Context) error {
 	root := s.parties[s.tree.Root()]
 	seed := protocols.GenerateSeed()
-	q, err := newQuerier(s.terms, root.enc, seed)
+	q, err := s.admitted(root.enc, seed)
 	if err != nil {
 		return err
-	}
-	pin, err := q.key.Hash()
-	if err != nil {
-		return err
-	}
-	for _, p := range s.parties {
-		p.querier = pin
 	}
 	part := 0
 	for rows := range slices.Chunk(s.query, maxCiphertexts*s.plan.Queries()) {
@@ -225,7 +236,7 @@ func (s *simulation) predict(ctx context.Context) error {
 		}
 		var answers []mhe.Tensor
 		err = s.all(ctx, func(ctx context.Context, p *party) error {
-			a, err := p.predict(ctx, p.weights, ask, part)
+			a, err := p.predict(ctx, p.weights, ask, len(ask.rows), part)
 			if p.isRoot() {
 				answers = a
 			}
@@ -244,7 +255,3 @@ func (s *simulation) predict(ctx context.Context) error {
 	s.openings = append(s.openings, Opened{"predictions of the test rows", querierName, len(s.query), s.cfg.Flooding})
 	return nil
 }
-
-// maxCiphertexts bounds the ciphertexts of one query, and with them the size of
-// a message.
-const maxCiphertexts = 8

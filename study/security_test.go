@@ -188,17 +188,12 @@ func TestJournalledRefreshShare(t *testing.T) {
 func (s *simulation) asked(t testing.TB) (ask query, root, leaf *switching) {
 	t.Helper()
 	seed := protocols.GenerateSeed()
-	q, err := newQuerier(s.terms, s.parties[0].enc, seed)
-	require.NoError(t, err)
-	pin, err := q.key.Hash()
+	q, err := s.admitted(s.parties[0].enc, seed)
 	require.NoError(t, err)
 	ask, err = q.encrypt(s.parties[0].keys.Encryption(), s.query[:3], seed, 0)
 	require.NoError(t, err)
 	o, err := s.opening(1)
 	require.NoError(t, err)
-	for _, p := range s.parties {
-		p.querier = pin
-	}
 	w := s.plan.Initial()
 	return ask, &switching{party: s.parties[0], w: w, o: o}, &switching{party: s.parties[1], w: w, o: o}
 }
@@ -232,7 +227,7 @@ func TestPartiesRefuseOtherOpenings(t *testing.T) {
 	require.ErrorContains(t, leaf.open(input), "mallory")
 
 	other, _, _ := s.asked(t) // pins another key
-	leaf.querier = [32]byte{1}
+	s.policy[0].Key = [32]byte{1}
 	input, err = root.ask(other)
 	require.NoError(t, err)
 	require.ErrorContains(t, leaf.open(input), "with this key")
@@ -243,8 +238,8 @@ func TestPartiesRefuseOtherOpenings(t *testing.T) {
 func TestLedgerLimitsOpenings(t *testing.T) {
 	s := prepared(t, 3)
 	for name, q := range map[string]query{
-		"ciphertexts": {name: querierName, rows: slices.Repeat([]int{1}, s.policy.ciphertexts+1)},
-		"rows":        {name: querierName, rows: []int{s.policy.rows + 1}},
+		"ciphertexts": {name: querierName, rows: slices.Repeat([]int{1}, s.policy.openings()+1)},
+		"rows":        {name: querierName, rows: []int{s.policy.totalRows() + 1}},
 		"stranger":    {name: "stranger", rows: []int{1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -337,20 +332,21 @@ func slotEqual(seen []rns.Poly, i int, x uint64) bool {
 
 func FuzzDecodeQuery(f *testing.F) {
 	s := prepared(f, 3)
-	set := s.set
+	form := s.queryForm()
+	form.batches, form.rows = 3, 100
 	ask, _, _ := s.asked(f)
-	b, err := ask.encode(set)
+	b, err := form.encode(ask)
 	require.NoError(f, err)
 	f.Add(b[:64])
 	f.Add([]byte{})
 	f.Add([]byte{3, 'a', 'b', 'c', 0, 0, 0, 1, 0, 0, 0, 9})
 	f.Add([]byte{0, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		q, rest, err := decodeQuery(set, b, 3, 100)
+		q, rest, err := form.decode(b)
 		if err != nil {
 			return
 		}
-		e, err := q.encode(set)
+		e, err := form.encode(q)
 		require.NoError(t, err)
 		require.Equal(t, b, append(e, rest...))
 	})

@@ -57,7 +57,7 @@ type course struct {
 }
 
 func newCourse(t *terms) course {
-	c := course{parts: t.keyPlan.Parts(t.set, maxKeyPart), training: t.steps(), queries: t.policy.ciphertexts}
+	c := course{parts: t.keyPlan.Parts(t.set, maxKeyPart), training: t.steps(), queries: t.policy.openings()}
 	if t.net != nil && c.queries > 0 {
 		c.layout = 1
 	}
@@ -153,20 +153,20 @@ func (m *member) answer(ctx context.Context, p *party, part int, k knowledge, as
 	if m.net != nil {
 		predictor := *k.query
 		predictor.Eval, predictor.Refresh = timed{p.ev, p}, &netParty{p}
-		a, _, err := (&netParty{p}).answer(ctx, &predictor, ask, part)
+		a, err := (&netParty{p}).answer(ctx, &predictor, ask, part)
 		if err != nil {
 			return nil, err
 		}
 		answer = a
 	} else {
-		q := query{name: m.policy.querier, rows: make([]int, 1)} // whose size is that of any query
+		var q query
 		if p.isRoot() {
 			var err error
-			if q, _, err = decodeQuery(m.set, ask, 1, m.plan.Queries()); err != nil {
+			if q, err = m.queryForm().decodeWhole(ask); err != nil {
 				return nil, err
 			}
 		}
-		a, err := p.predict(ctx, k.model.W[0][0], q, part)
+		a, err := p.predict(ctx, k.model.W[0][0], q, 1, part)
 		if err != nil {
 			return nil, err
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha3"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/nereid-mhe/nereid/dataset"
@@ -48,42 +47,6 @@ func declare(tables []dataset.Table) Declared {
 	return d
 }
 
-// A Policy says who may have what opened. Every party keeps to it by itself.
-type Policy struct {
-	Querier string   // name of the one who may ask, up to 255 bytes
-	Key     [32]byte // hash of the querier's public key; see [Querier.Pin]
-	Rows    int      // for which outputs may be opened; 0 for none
-	// Ciphertexts bounds the opened ciphertexts and sets the flooding of each; 0
-	// for as few as Rows rows fit in. A querier that asks for few rows at a time
-	// needs more.
-	Ciphertexts int
-}
-
-func (p Policy) check(v *violations) {
-	v.must(p.Rows >= 0 && p.Ciphertexts >= 0, "a policy of %d rows in %d ciphertexts", p.Rows, p.Ciphertexts)
-	v.must(len(p.Querier) <= math.MaxUint8, "a querier's name of %d bytes: at most %d", len(p.Querier), math.MaxUint8)
-	v.must(p.Rows == 0 || p.Querier != "", "a policy of %d rows for nobody: name the querier", p.Rows)
-}
-
-// fill returns the policy for queries that hold the given rows each.
-func (p Policy) fill(rows int) policy {
-	out := policy{querier: p.Querier, rows: p.Rows, ciphertexts: p.Ciphertexts, pin: p.Key}
-	if p.Rows == 0 {
-		out.ciphertexts = 0
-	} else if p.Ciphertexts == 0 {
-		out.ciphertexts = (p.Rows + rows - 1) / rows
-	}
-	return out
-}
-
-// policy is a [Policy] without defaults, with the form that rounds use.
-type policy struct {
-	querier     string
-	ciphertexts int // openings, which set the flooding
-	rows        int
-	pin         [32]byte
-}
-
 // preprocessing is how the moments of all rows become a scaler; see [NetworkConfig].
 type preprocessing struct{ clip, unit, floor float64 }
 
@@ -108,7 +71,7 @@ type terms struct {
 	keyPlan    mhe.KeyPlan
 	prep       preprocessing
 	regression bool // targets are numbers, not classes
-	policy     policy
+	policy     Policy
 	beacon     [32]byte
 
 	study     protocols.StudyID
@@ -135,9 +98,12 @@ func (c Config) Terms(d Declared, p Policy, beacon [32]byte) (Terms, error) {
 	if err != nil {
 		return Terms{}, err
 	}
+	if p, err = p.fill(plan.Queries()); err != nil {
+		return Terms{}, err
+	}
 	t := &terms{
 		cfg: c.Common, declared: d, plan: plan, planHash: plan.Hash(), set: plan.Set, keyPlan: plan.Keys,
-		prep: preprocessing{clip: c.Clip}, regression: c.Regression, policy: p.fill(plan.Queries()), beacon: beacon,
+		prep: preprocessing{clip: c.Clip}, regression: c.Regression, policy: p, beacon: beacon,
 	}
 	if err := t.seal(); err != nil {
 		return Terms{}, err
@@ -149,7 +115,7 @@ func (c Config) Terms(d Declared, p Policy, beacon [32]byte) (Terms, error) {
 // is declared; Predict and Checkpoint are of simulations and have no meaning here.
 // ctx ends the search for a plan. See [Config.Terms].
 func (c NetworkConfig) Terms(ctx context.Context, d Declared, p Policy, beacon [32]byte) (Terms, error) {
-	c.Predict = p.Rows
+	c.Predict = p.totalRows()
 	c = c.withDefaults()
 	var v violations
 	c.check(&v)
@@ -162,25 +128,36 @@ func (c NetworkConfig) Terms(ctx context.Context, d Declared, p Policy, beacon [
 	if err != nil {
 		return Terms{}, err
 	}
-	plan, err := c.plan(ctx, n)
-	if err != nil {
-		return Terms{}, err
+	for {
+		plan, err := c.plan(ctx, n)
+		if err != nil {
+			return Terms{}, err
+		}
+		t, err := c.terms(plan, d, p, beacon)
+		if err != nil {
+			return Terms{}, err
+		}
+		err = t.checkNetPrecision(c.MaxOutputNoise)
+		// The search takes it that requests are full. With more of them than that it
+		// looks again, as for the rows that would fill them.
+		if full := t.policy.openings(); err != nil && plan.Query != nil && full*plan.Query.Rows > c.Predict {
+			c.Predict = full * plan.Query.Rows
+			continue
+		}
+		return Terms{t}, err
 	}
-	t, err := c.terms(plan, d, p, beacon)
-	if err != nil {
-		return Terms{}, err
-	}
-	return Terms{t}, t.checkNetPrecision(c.MaxOutputNoise)
 }
 
 // terms fixes the terms of a plan.
-func (c NetworkConfig) terms(plan *nn.NetworkPlan, d Declared, p Policy, beacon [32]byte) (*terms, error) {
+func (c NetworkConfig) terms(plan *nn.NetworkPlan, d Declared, p Policy, beacon [32]byte) (_ *terms, err error) {
+	if len(p) > 0 {
+		if p, err = p.fill(plan.Query.Rows); err != nil {
+			return nil, err
+		}
+	}
 	t := &terms{
 		cfg: c.Common, declared: d, net: plan, planHash: plan.Hash(), set: plan.Set, keyPlan: plan.Keys,
-		prep: preprocessing{c.Clip, c.Unit, c.Floor}, regression: c.Regression, policy: policy{querier: p.Querier}, beacon: beacon,
-	}
-	if p.Rows > 0 {
-		t.policy = p.fill(plan.Query.Rows)
+		prep: preprocessing{c.Clip, c.Unit, c.Floor}, regression: c.Regression, policy: p, beacon: beacon,
 	}
 	return t, t.seal()
 }
@@ -195,7 +172,11 @@ func (t *terms) seal() error {
 	parameters := t.set.Hash()
 	b := fmt.Appendf(nil, "nereid study terms v1\nname %q\nparties %d\nfan-out %d\ninsecure %t\nplan %x\nparameters %x\n", t.cfg.Name, t.cfg.Parties, t.cfg.Fanout, !t.set.Secure(), t.planHash, parameters)
 	b = fmt.Appendf(b, "features %d\nrows %d\norder %d\nclip %x\nunit %x\nfloor %x\nnumbers %t\n", t.declared.Features, t.declared.Rows, t.cfg.Seed, t.prep.clip, t.prep.unit, t.prep.floor, t.regression)
-	t.canonical = fmt.Appendf(b, "flooding %d\nquerier %q\nquerier's key %x\nciphertexts %d\nrows opened %d\nbeacon %x\n", t.cfg.Flooding, t.policy.querier, t.policy.pin, t.policy.ciphertexts, t.policy.rows, t.beacon)
+	b = fmt.Appendf(b, "flooding %d\nqueriers %d\n", t.cfg.Flooding, len(t.policy))
+	for _, a := range t.policy {
+		b = fmt.Appendf(b, "querier %q\nrows opened %d\nrequests %d\nkey %x\n", a.Querier, a.Rows, a.Requests, a.Key)
+	}
+	t.canonical = fmt.Appendf(b, "beacon %x\n", t.beacon)
 	t.study = StudyID(t.canonical)
 	t.seed = sha3.Sum256(append([]byte("nereid/common-seed/v1"), t.study[:]...))
 	return nil
@@ -251,10 +232,8 @@ func (t Terms) Neighbours(self protocols.PartyID) []protocols.PartyID {
 	return out
 }
 
-// Policy returns what may be opened, and for whom.
-func (t Terms) Policy() Policy {
-	return Policy{Querier: t.policy.querier, Key: t.policy.pin, Rows: t.policy.rows, Ciphertexts: t.policy.ciphertexts}
-}
+// Policy returns what may be opened, and for whom, with the requests of every querier.
+func (t Terms) Policy() Policy { return slices.Clone(t.policy) }
 
 // Declared returns what the parties declared about their tables.
 func (t Terms) Declared() Declared {

@@ -73,6 +73,8 @@ type wireEnd struct {
 	kept   map[[32]byte]map[protocols.PartyID][][]byte // by round and receiver
 	open   map[[32]byte]*wireLine
 	closed map[[32]byte]bool
+	stages uint64
+	heard  func(protocols.PartyID, uint64)
 }
 
 type wireLine struct {
@@ -91,9 +93,45 @@ func newWire(parties int) *wire {
 func (w *wire) join(self protocols.PartyID, f *fuse) *wireEnd {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := &wireEnd{w, self, f, map[[32]byte]map[protocols.PartyID][][]byte{}, map[[32]byte]*wireLine{}, map[[32]byte]bool{}}
+	e := &wireEnd{
+		w: w, self: self, fuse: f, kept: map[[32]byte]map[protocols.PartyID][][]byte{},
+		open: map[[32]byte]*wireLine{}, closed: map[[32]byte]bool{}, heard: func(protocols.PartyID, uint64) {},
+	}
 	w.ends[self] = e
 	return e
+}
+
+// Reach tells the neighbours in a chain, so that what others know has to be passed on.
+func (e *wireEnd) Reach(stages uint64) {
+	e.w.mu.Lock()
+	e.stages = max(e.stages, stages)
+	stages = e.stages
+	var tell []func(protocols.PartyID, uint64)
+	for _, o := range e.w.ends {
+		if o != nil && (o.self == e.self+1 || o.self+1 == e.self) {
+			tell = append(tell, o.heard)
+		}
+	}
+	e.w.mu.Unlock()
+	for _, heard := range tell {
+		heard(e.self, stages)
+	}
+}
+
+// attach gives a party's node what its neighbours say, from now on and so far.
+func (e *wireEnd) attach(n *Node) {
+	e.w.mu.Lock()
+	e.heard = n.Reached
+	var said []*wireEnd
+	for _, o := range e.w.ends {
+		if o != nil && (o.self == e.self+1 || o.self+1 == e.self) {
+			said = append(said, &wireEnd{self: o.self, stages: o.stages})
+		}
+	}
+	e.w.mu.Unlock()
+	for _, o := range said {
+		n.Reached(o.self, o.stages)
+	}
 }
 
 func (e *wireEnd) Line(p protocols.Point) Line {
@@ -204,10 +242,18 @@ func (j *fusedJournal) Forget(l ...protocols.Label) error {
 type fusedStore struct {
 	*FileStore
 	fuse *fuse
+	c    *cluster
+	self protocols.PartyID
 }
 
 func (s *fusedStore) Put(name string, b []byte) error {
-	return s.fuse.do("put "+name, func() error { return s.FileStore.Put(name, b) })
+	return s.fuse.do("put "+name, func() error {
+		err := s.FileStore.Put(name, b)
+		if err == nil && name == nodeName && s.c.stored != nil {
+			s.c.stored(s.self)
+		}
+		return err
+	})
 }
 
 func (s *fusedStore) Delete(name string) error {

@@ -117,7 +117,7 @@ func FromRegression(c study.Config, columns dataset.Schema) (File, error) {
 	t := &f.Training
 	t.Epochs, t.Steps, t.Batch = c.Epochs, c.Steps, c.Batch
 	t.Rate, t.Schedule.Decay, t.L2 = c.SGD.Rate, c.SGD.Decay, c.SGD.L2
-	f.Opening.Queriers = []Querier{{"querier", c.Predict}}
+	f.Opening.Queriers = []Querier{{Name: "querier", Rows: c.Predict}}
 	f.Crypto.MaxOutputNoise = c.MaxOutputNoise
 	return f.WithDefaults(), nil
 }
@@ -202,6 +202,7 @@ func (f File) PlanRequest() (nn.PlanRequest, error) {
 		}
 		c.Steps = c.Epochs * ((most + c.Batch - 1) / c.Batch)
 	}
+	c.Predict = f.Opening.total()
 	r := c.PlanRequest(f.Data.FeatureCount)
 	if r.Fanout >= c.Parties-1 {
 		r.Fanout = 0 // all others, however many there are
@@ -255,7 +256,7 @@ func FromNetwork(c study.NetworkConfig, columns dataset.Schema) (File, error) {
 		f.Crypto.MaxWeightError = c.MaxWeightErr
 	}
 	if f.Crypto.MaxOutputNoise = c.MaxOutputNoise; c.Predict > 0 {
-		f.Opening.Queriers = []Querier{{"querier", c.Predict}}
+		f.Opening.Queriers = []Querier{{Name: "querier", Rows: c.Predict}}
 	}
 	return f.WithDefaults(), nil
 }

@@ -156,6 +156,8 @@ type Opening struct {
 type Querier struct {
 	Name string `json:"name" want:"name" need:"true" doc:"name of the querier, who need not be a party"`
 	Rows int    `json:"rows" want:"[1,1099511627776]" need:"true" doc:"rows that it may have predicted, in all"`
+	// Requests is 0 for as few as hold the rows.
+	Requests int `json:"requests" want:"[0,1048576]" doc:"requests in which it may ask for them: one that asks for few rows at a time needs more of them, and every one adds to the noise of all outputs; 0 for as few as hold the rows"`
 }
 
 // Simulate is settings of simulations only: a study of separate parties has no use
@@ -262,6 +264,14 @@ func filled[T any](list []T) []T { return append(make([]T, 0, len(list)), list..
 // imageUnit is what centred grey levels between 0 and 1 are divided by: those of
 // handwritten digits have a standard deviation of 0.31.
 const imageUnit = 0.5
+
+// total returns the rows that all queriers together may have predicted.
+func (o Opening) total() (rows int) {
+	for _, q := range o.Queriers {
+		rows += q.Rows
+	}
+	return rows
+}
 
 // Rows returns the rows that the most demanding querier may have predicted.
 func (o Opening) Rows() int {

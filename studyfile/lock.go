@@ -35,7 +35,7 @@ func (m *Mismatch) Unwrap() error { return ErrMismatch }
 // roster, to a study. It compiles the study, so that nobody joins one that cannot be
 // locked. Errors are those of [Lock].
 func Invite(ctx context.Context, ring Ring, f File, founder *identity.Identity) (roster.Invitation, error) {
-	if _, err := f.Terms(ctx, ring, [32]byte{}, [32]byte{}); err != nil {
+	if _, err := f.Terms(ctx, ring, nil, [32]byte{}); err != nil {
 		return roster.Invitation{}, err
 	}
 	if founder.Card().Role != identity.Party {
@@ -86,7 +86,7 @@ func describe(id *identity.Identity) string {
 }
 
 // Lock fixes a roster: it compiles the study of the invitation for the roster's
-// querier and puts [study.Terms.Canonical] in the lock as the crypto plan. Parties
+// queriers and puts [study.Terms.Canonical] in the lock as the crypto plan. Parties
 // are in the order of the file's roster, or of approval if the file has none.
 // Everybody whom the file names must be in, in the right role, and nobody else.
 // beacon must be fresh from crypto/rand.
@@ -113,11 +113,11 @@ func Lock(ctx context.Context, ring Ring, r roster.Roster, beacon [32]byte) (ros
 		})
 		t.Order = order
 	}
-	key, err := f.members(parties, queriers)
+	keys, err := f.members(parties, queriers)
 	if err != nil {
 		return roster.Lock{}, err
 	}
-	terms, err := f.Terms(ctx, ring, key, beacon)
+	terms, err := f.Terms(ctx, ring, keys, beacon)
 	if err != nil {
 		return roster.Lock{}, err
 	}
@@ -126,7 +126,7 @@ func Lock(ctx context.Context, ring Ring, r roster.Roster, beacon [32]byte) (ros
 }
 
 // Locked returns study and terms of a lock, after computing all that follows from
-// the study again: names, order and number of the parties, the querier and its key,
+// the study again: names, order and number of the parties, the queriers and their keys,
 // the fan-out, and the terms, line by line. It does not look at signatures: see
 // [roster.Lock.Admit]. Whatever the founder changed is a [Mismatch]; other errors
 // are those of [Lock]. It takes the time of [File.Terms].
@@ -135,14 +135,14 @@ func Locked(ctx context.Context, ring Ring, l roster.Lock) (File, study.Terms, e
 	if err != nil {
 		return File{}, study.Terms{}, err
 	}
-	key, err := f.members(l.Parties(), l.Queriers())
+	keys, err := f.members(l.Parties(), l.Queriers())
 	if err != nil {
 		return File{}, study.Terms{}, err
 	}
 	if l.Fanout() != f.Parties.Fanout {
 		return File{}, study.Terms{}, &Mismatch{"fan-out", fmt.Sprint(l.Fanout()), fmt.Sprint(f.Parties.Fanout)}
 	}
-	terms, err := f.Terms(ctx, ring, key, l.Beacon())
+	terms, err := f.Terms(ctx, ring, keys, l.Beacon())
 	if err != nil {
 		return File{}, study.Terms{}, err
 	}
@@ -184,20 +184,19 @@ func QueryKey(ctx context.Context, ring Ring, id *identity.Identity, i roster.In
 	if c := id.Card(); c.Role != identity.Querier || !slices.Contains(f.querierNames(), c.Name) {
 		return [32]byte{}, &Mismatch{"queriers", describe(id), list(f.querierNames())}
 	}
-	terms, err := f.Terms(ctx, ring, [32]byte{}, [32]byte{})
+	terms, err := f.Terms(ctx, ring, nil, [32]byte{})
 	if err != nil {
 		return [32]byte{}, err
 	}
-	q, err := study.NewQuerier(terms, QuerierSeed(id, i))
+	q, err := study.NewQuerier(terms, id.Card().Name, QuerierSeed(id, i))
 	if err != nil {
 		return [32]byte{}, err
 	}
 	return q.Pin(), nil
 }
 
-// members checks who is in a study, and returns the key of the querier, or zero if
-// the study has none.
-func (f File) members(parties, queriers []identity.Request) (key [32]byte, err error) {
+// members checks who is in a study, and returns the keys of the queriers.
+func (f File) members(parties, queriers []identity.Request) (QueryKeys, error) {
 	names := func(members []identity.Request) (out []string) {
 		for _, m := range members {
 			out = append(out, m.Name)
@@ -205,20 +204,21 @@ func (f File) members(parties, queriers []identity.Request) (key [32]byte, err e
 		return out
 	}
 	if want := f.partyNames(); len(want) > 0 && !slices.Equal(names(parties), want) {
-		return key, &Mismatch{"parties", list(names(parties)), list(want)}
+		return nil, &Mismatch{"parties", list(names(parties)), list(want)}
 	}
 	if len(parties) != f.Parties.Count {
-		return key, &Mismatch{"number of parties", fmt.Sprint(len(parties)), fmt.Sprint(f.Parties.Count)}
+		return nil, &Mismatch{"number of parties", fmt.Sprint(len(parties)), fmt.Sprint(f.Parties.Count)}
 	}
 	if have, want := names(queriers), f.querierNames(); !slices.Equal(slices.Sorted(slices.Values(have)), slices.Sorted(slices.Values(want))) {
-		return key, &Mismatch{"queriers", list(have), list(want)}
+		return nil, &Mismatch{"queriers", list(have), list(want)}
 	}
+	keys := QueryKeys{}
 	for _, q := range queriers {
-		if key = q.QueryKey; key == [32]byte{} {
-			return key, &Mismatch{"request of the querier " + q.Name, "no key for predictions", `one, as "nereid study join" makes it`}
+		if keys[q.Name] = q.QueryKey; q.QueryKey == (identity.Digest{}) {
+			return nil, &Mismatch{"request of the querier " + q.Name, "no key for predictions", `one, as "nereid study join" makes it`}
 		}
 	}
-	return key, nil
+	return keys, nil
 }
 
 func (f File) partyNames() (names []string) {

@@ -100,12 +100,12 @@ func TestLocked(t *testing.T) {
 	require.Equal(t, string(l.Plan()), string(terms.Canonical()))
 	require.Equal(t, beacon, terms.Beacon())
 	require.Equal(t, study.Declared{Features: 3, Rows: []int{20, 15}}, terms.Declared())
-	require.Equal(t, study.Policy{Querier: "lab", Key: key, Rows: 10, Ciphertexts: 1}, terms.Policy())
+	require.Equal(t, study.Policy{{Querier: "lab", Key: key, Rows: 10, Requests: 1}}, terms.Policy())
 	require.Equal(t, 2, terms.Tree().Parties())
 
 	// The querier of the lock has the key that it joined with, and another study's
 	// querier another.
-	q, err := study.NewQuerier(terms, studyfile.QuerierSeed(p.lab, i))
+	q, err := study.NewQuerier(terms, "lab", studyfile.QuerierSeed(p.lab, i))
 	require.NoError(t, err)
 	require.Equal(t, key, q.Pin())
 	require.NotEqual(t, key, queryKey(t, p.lab, invite(t, agreed, p.north)))
@@ -136,7 +136,7 @@ func TestLocksOfAnOddFounder(t *testing.T) {
 		"longer plan": {all, roster.Terms{Fanout: 1, Order: order, Plan: []byte(plan + "more")}, `found "more"; the study says ""`},
 		"no plan":     {all, roster.Terms{Fanout: 1, Order: order, Plan: []byte("nereid study terms v1")}, `line 2: found no such line; the study says "name`},
 		"more":        {approve(t, i, key, p.south, p.lab, p.west), roster.Terms{Fanout: 1, Plan: []byte(plan)}, "parties: found north, south, west; the study says north, south"},
-		"other key":   {approve(t, i, [32]byte{1}, p.south, p.lab), roster.Terms{Fanout: 1, Plan: []byte(plan)}, "crypto plan, line 17: found \"querier's key"},
+		"other key":   {approve(t, i, [32]byte{1}, p.south, p.lab), roster.Terms{Fanout: 1, Plan: []byte(plan)}, "crypto plan, line 20: found \"key "},
 		"no key":      {approve(t, i, [32]byte{}, p.south, p.lab), roster.Terms{Fanout: 1, Plan: []byte(plan)}, "request of the querier lab: found no key for predictions"},
 		"no querier":  {approve(t, i, key, p.south), roster.Terms{Fanout: 1, Plan: []byte(plan)}, "queriers: found nobody; the study says lab"},
 	} {
@@ -208,14 +208,14 @@ func TestTermsNeedDeclarations(t *testing.T) {
 		"secret":   {", rows: 15", "", []string{"training.epochs", "training.batch"}},
 		"batch":    {"epochs: 2", "epochs: 2, batch: 5", nil},
 		"steps":    {"epochs: 2", "steps: 2", nil},
-		"queriers": {"[{name: lab, rows: 10}]", "[{name: lab, rows: 10}, {name: ward, rows: 1}]", []string{"opening.queriers"}},
+		"queriers": {"[{name: lab, rows: 10}]", "[{name: lab, rows: 10}, {name: ward, rows: 1}]", nil},
 		"insecure": {"fanout: 1\n", "fanout: 1\nsimulate: {insecure: true}\n", []string{"simulate.insecure"}},
 		"bound":    {"kind: logistic", "kind: linear", []string{"data.target_bound"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Contains(t, agreed, tt.old)
 			f := parsed(t, []byte(strings.Replace(agreed, tt.old, tt.new, 1)))
-			_, err := f.Terms(t.Context(), studyfile.Secure, [32]byte{}, beacon)
+			_, err := f.Terms(t.Context(), studyfile.Secure, nil, beacon)
 			if tt.want == nil {
 				require.NoError(t, err)
 				return
@@ -228,26 +228,26 @@ func TestTermsNeedDeclarations(t *testing.T) {
 		})
 	}
 	f := parsed(t, []byte(agreed))
-	terms, err := f.Terms(t.Context(), studyfile.Secure, [32]byte{}, beacon)
+	terms, err := f.Terms(t.Context(), studyfile.Secure, nil, beacon)
 	require.NoError(t, err)
 	require.True(t, terms.Parameters().Secure())
 	f.Simulate = studyfile.NewSimulate()
 	f.Simulate.Insecure = true
-	terms, err = f.Terms(t.Context(), studyfile.Toy, [32]byte{}, beacon)
+	terms, err = f.Terms(t.Context(), studyfile.Toy, nil, beacon)
 	require.NoError(t, err)
 	require.False(t, terms.Parameters().Secure())
 }
 
 func TestTermsOfNetworks(t *testing.T) {
 	f := parsed(t, []byte(layered+"training: {steps: 2, batch: 20}\n"))
-	terms, err := f.Terms(t.Context(), studyfile.Toy, [32]byte{}, beacon)
+	terms, err := f.Terms(t.Context(), studyfile.Toy, nil, beacon)
 	require.NoError(t, err)
 	require.Equal(t, study.Declared{Features: 3, Rows: []int{20, 20, 20}}, terms.Declared())
-	require.Equal(t, study.Policy{}, terms.Policy())
+	require.Equal(t, study.Policy(nil), terms.Policy())
 	if testing.Short() {
 		t.Skip("searches take seconds")
 	}
-	terms, err = f.Terms(t.Context(), studyfile.Secure, [32]byte{}, beacon)
+	terms, err = f.Terms(t.Context(), studyfile.Secure, nil, beacon)
 	require.NoError(t, err)
 	r, err := f.PlanRequest()
 	require.NoError(t, err)

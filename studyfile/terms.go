@@ -20,8 +20,12 @@ const (
 	Toy Ring = true
 )
 
-// Terms compiles the study for separate parties. queryKey is the hash of the
-// querier's key, see [QueryKey]; beacon is public and fresh for every lock. What
+// QueryKeys are the hashes of the keys that predictions are opened to, by the name of
+// the querier; see [QueryKey].
+type QueryKeys map[string][32]byte
+
+// Terms compiles the study for separate parties. Keys of queriers that are not known
+// yet may be missing; beacon is public and fresh for every lock. What
 // parties declare about their tables is what the file says: the number of features,
 // and public rows, or as many as a batch has where they are secret. It takes
 // milliseconds for a regression and seconds for a network, whose plan is searched
@@ -30,15 +34,15 @@ const (
 // What the file leaves open for simulations and nodes must know is a [Violation], as
 // is simulate.insecure with the ring [Secure]. Other errors wrap [study.ErrConfig] or
 // [nn.ErrModel].
-func (f File) Terms(ctx context.Context, ring Ring, queryKey, beacon [32]byte) (study.Terms, error) {
+func (f File) Terms(ctx context.Context, ring Ring, keys QueryKeys, beacon [32]byte) (study.Terms, error) {
 	f = f.WithDefaults()
 	d, err := f.declared()
-	p, err2 := f.policy(queryKey)
+	p := f.policy(keys)
 	var toy error
 	if f.Simulate != nil && f.Simulate.Insecure && ring == Secure {
 		toy = &Violation{Field: "simulate.insecure", Found: "true", Want: "false, or no such line: separate parties have real data, and a toy ring protects nothing"}
 	}
-	if err := errors.Join(toy, err, err2); err != nil {
+	if err := errors.Join(toy, err); err != nil {
 		return study.Terms{}, err
 	}
 	if f.Model.Kind == Network {
@@ -94,14 +98,10 @@ func (f File) secretRows() string {
 	return ""
 }
 
-// policy returns the opening policy with the querier's key.
-func (f File) policy(queryKey [32]byte) (study.Policy, error) {
-	switch q := f.Opening.Queriers; len(q) {
-	case 0:
-		return study.Policy{}, nil
-	case 1:
-		return study.Policy{Querier: q[0].Name, Key: queryKey, Rows: q[0].Rows}, nil
-	default:
-		return study.Policy{}, &Violation{Field: "opening.queriers", Found: fmt.Sprintf("%d queriers", len(q)), Want: "one at most: separate parties open predictions to a single querier"}
+// policy returns the opening policy with the queriers' keys.
+func (f File) policy(keys QueryKeys) (p study.Policy) {
+	for _, q := range f.Opening.Queriers {
+		p = append(p, study.Allowance{Querier: q.Name, Key: keys[q.Name], Rows: q.Rows, Requests: q.Requests})
 	}
+	return p
 }

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +76,57 @@ func TestDeploySystemd(t *testing.T) {
 		require.True(t, ok, name)
 		require.True(t, slices.ContainsFunc(service["LoadCredential"], func(c string) bool { return strings.HasPrefix(c, file+":") }), "no credential %s", file)
 	}
+}
+
+// systemd itself finds nothing to say about the unit. Where it is missing, or cannot tell,
+// there is nothing to learn.
+func TestDeploySystemdVerifies(t *testing.T) {
+	program, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("no systemd-analyze on this host")
+	}
+	b, err := os.ReadFile("../../deploy/systemd/nereid-node.service")
+	require.NoError(t, err)
+	verify := func(text string) string {
+		const installed = "/usr/local/bin/nereid" // it is not, here
+		require.Contains(t, text, installed)
+		self, err := os.Executable()
+		require.NoError(t, err)
+		unit := filepath.Join(t.TempDir(), "nereid-node.service")
+		require.NoError(t, os.WriteFile(unit, []byte(strings.ReplaceAll(text, installed, self)), 0o600))
+		out, err := exec.CommandContext(t.Context(), program, "verify", "--man=no", "--generators=no", unit).CombinedOutput()
+		if err != nil {
+			t.Logf("%v", err)
+		}
+		return string(out)
+	}
+	if !strings.Contains(verify(strings.Replace(string(b), "DynamicUser=", "DynamicUsr=", 1)), "DynamicUsr") {
+		t.Skip("systemd-analyze does not work on this host")
+	}
+	require.Empty(t, verify(string(b)))
+}
+
+// Whatever the examples and their comments call a command is one.
+func TestDeployNamesCommands(t *testing.T) {
+	named := regexp.MustCompile("[`\"]nereid ([a-z]+)")
+	found := 0
+	require.NoError(t, filepath.WalkDir("../../deploy", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range named.FindAllStringSubmatch(string(b), -1) {
+			c, _, err := newRoot().Find([]string{m[1]})
+			require.NoError(t, err, "%s: %s", path, m[0])
+			require.NotEqual(t, "nereid", c.CommandPath(), "%s: %s", path, m[0])
+			found++
+		}
+		return nil
+	}))
+	require.GreaterOrEqual(t, found, 2)
 }
 
 // readYAML decodes the documents of a file. Keys that no field takes are an error.

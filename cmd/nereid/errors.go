@@ -16,6 +16,8 @@ import (
 	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/nn"
 	"github.com/nereid-mhe/nereid/params"
+	"github.com/nereid-mhe/nereid/protocols"
+	"github.com/nereid-mhe/nereid/protocols/transport"
 	"github.com/nereid-mhe/nereid/roster"
 	"github.com/nereid-mhe/nereid/study"
 	"github.com/nereid-mhe/nereid/studyfile"
@@ -84,8 +86,39 @@ func explain(err error) *failure {
 	case refused(err):
 		return &failure{exitRefused, err, change(err)}
 	}
+	for _, k := range kinds {
+		if k.is(err) {
+			return &failure{k.code, err, k.remedy}
+		}
+	}
 	return &failure{exitInternal, err, ""}
 }
+
+// kinds are errors that the program meets on a node, which no restart cures, and what to
+// do about them if they do not say so themselves.
+var kinds = []struct {
+	is     func(error) bool
+	code   int
+	remedy string
+}{
+	{wraps(study.ErrRolledBack), exitUntrusted, ""},
+	{wraps(study.ErrResume), exitRefused, ""},
+	{wraps(study.ErrDamaged), exitUntrusted, "check the disk; do not bring an older copy back: if it is lost, the study needs a new lock"},
+	{isA[*protocols.CorruptError], exitUntrusted, "check the disk; do not bring an older copy back: if it is lost, the study needs a new lock"},
+	{wraps(protocols.ErrBound), exitUntrusted, `no share was made; stop all nodes, and compare their journals with "nereid journal verify"`},
+	{wraps(protocols.ErrForgotten), exitUntrusted, `no share was made; stop all nodes, and compare their journals with "nereid journal verify"`},
+	{wraps(protocols.ErrInUse), exitUsage, "end the other process: a party has one at a time"},
+	{wraps(studyfile.ErrMismatch), exitUntrusted, "do not use this lock: ask the founder"},
+	{isA[*transport.PeerError], exitUntrusted, ""},
+	{isA[*protocols.BudgetError], exitRefused, "a higher limit is a new study"},
+	{wraps(transport.ErrDeclined), exitRefused, ""},
+}
+
+func wraps(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func isA[E error](err error) bool { return errors.As(err, new(E)) }
 
 // refused reports whether err is about a study that cannot be run as described.
 func refused(err error) bool {

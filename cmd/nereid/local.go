@@ -27,8 +27,9 @@ import (
 
 const localLong = `Runs a study with every party in a process of its own on this machine: what "nereid node"
 does on separate hosts, with identities, a lock that all have signed, mutual TLS over
-loopback, journals and restarts. A process that dies is started again. When the model
-is trained the querier asks for predictions of the rows that were kept back.
+loopback, journals and restarts. A process that dies is started again, after a pause; one
+that dies again and again without getting any further ends the trial. When the model is
+trained the querier asks for predictions of the rows that were kept back.
 
 Everything is kept in --dir; the same command goes on from there after a stop. The
 directory holds the keys of ALL parties: it is for trials.`
@@ -225,7 +226,9 @@ func (o *local) keepAlive(ctx context.Context, t *node.Trial, name string, resta
 	if err := vacate(ctx, t.StateDir(name)); err != nil {
 		return err
 	}
+	var p patience
 	for ctx.Err() == nil {
+		start := time.Now()
 		c := exec.CommandContext(ctx, self, args...)
 		c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 		c.WaitDelay = 10 * time.Second
@@ -239,6 +242,9 @@ func (o *local) keepAlive(ctx context.Context, t *node.Trial, name string, resta
 		case ctx.Err() != nil:
 			return nil
 		case err == nil, errors.As(err, &exit) && (!exit.Exited() || exit.ExitCode() == exitInterrupted): // stopped or killed
+			if err := p.revive(ctx, name, t.StateDir(name), log.Name(), time.Since(start), ended(c)); err != nil {
+				return err
+			}
 			restarts.Add(1)
 		default:
 			return fmt.Errorf("the process of %s ended: %w; its log is %s", name, err, log.Name())
@@ -246,6 +252,9 @@ func (o *local) keepAlive(ctx context.Context, t *node.Trial, name string, resta
 	}
 	return nil
 }
+
+// ended says how a process ended, such as by a signal.
+func ended(c *exec.Cmd) error { return errors.New(c.ProcessState.String()) }
 
 // vacate waits until no process of an earlier run has a party's journal open: it may
 // have been killed a moment ago, and its parties are ending.

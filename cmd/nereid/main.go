@@ -9,10 +9,11 @@
 //	nereid identity  make the keys of a party or a querier, and show them
 //	nereid study     agree on a study: invite, join, approve, lock, sign
 //	nereid local     run a study with every party in a process of its own here
-//	nereid node      run a party of a locked study on its host
+//	nereid node      run a party of a locked study on its host; also called train
 //	nereid preflight check all that a node needs before it is started
 //	nereid comm      print who connects to whom, and how many bytes to expect
 //	nereid status    ask nodes how far they are and for whom they wait
+//	nereid watch     the same, again and again
 //	nereid predict   ask the parties for predictions, as the querier
 //	nereid journal   show that no journal has two shares for one label
 //	nereid version   print the version and how the binary was built
@@ -41,8 +42,8 @@ const (
 	exitInternal    = 1   // a failure inside, such as a full disk or a bug
 	exitUsage       = 2   // an unknown command or flag, a bad flag value, an unwritable output
 	exitData        = 3   // the data cannot be read or used
-	exitRefused     = 4   // the study cannot be run with these settings
-	exitUntrusted   = 5   // a passphrase, key, fingerprint, signature or document does not hold
+	exitRefused     = 4   // the study cannot be run with these settings or state, or does not allow it
+	exitUntrusted   = 5   // a passphrase, key, fingerprint, signature, document or state does not hold
 	exitInterrupted = 130 // SIGINT or SIGTERM
 )
 
@@ -51,8 +52,8 @@ const exitCodes = `Exit codes:
   1    a failure inside, such as a full disk
   2    an unknown command or flag, a bad flag value, an output that cannot be written
   3    the data cannot be read or used; the message names file, row, column and remedy
-  4    the study cannot be run with these settings
-  5    a passphrase, key, fingerprint, signature or document does not hold
+  4    the study cannot be run with these settings or this state, or does not allow it
+  5    a passphrase, key, fingerprint, signature, document or state does not hold
   130  interrupted (SIGINT or SIGTERM); no report is written`
 
 func main() {
@@ -111,7 +112,7 @@ or on a file of yours, and prints what it achieved, cost and revealed.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}\n\n{{end}}{{.UsageString}}\n" + exitCodes + "\n")
-	root.AddCommand(newDemo(), newSimulate(), newLocal(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newPreflight(), newComm(), newNode(), newStatus(), newPredict(), newJournal(), newVersion())
+	root.AddCommand(newDemo(), newSimulate(), newLocal(), newPlan(), newInit(), newCheck(), newIdentity(), newStudy(), newPreflight(), newComm(), newNode(), newStatus(), newWatch(), newPredict(), newJournal(), newVersion())
 	return root
 }
 

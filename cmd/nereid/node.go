@@ -25,8 +25,11 @@ The node refuses a lock that it did not sign itself, or that another party did n
 
 It may be stopped or killed at any moment, and goes on when it is started again with
 the same lock, identity, rows and directory. The directory holds what it has promised:
-never put an older copy in its place. The node runs until it is stopped, because other
-parties may need it after its own last step.`
+never put an older copy in its place; a node that finds one ends with exit code 5. The
+node runs until it is stopped, because other parties may need it after its own last step.
+
+"nereid train" is the same command: training needs no other. It starts when the nodes of
+all parties run, and a node that has trained goes on to predictions.`
 
 const nodeExample = `  nereid node --lock plan.lock --identity north.identity --data north.csv --dir /var/lib/nereid
   nereid node --lock plan.lock --identity leaf.identity --passphrase-file /run/secrets/passphrase \
@@ -89,77 +92,96 @@ func ringOf(toy bool) studyfile.Ring {
 	return studyfile.Secure
 }
 
+// A nodeRun is the flags of the command.
+type nodeRun struct {
+	participant
+	printing
+	data, dir, listen, metrics string
+	attached                   bool
+	cores                      int
+}
+
 func newNode() *cobra.Command {
-	var o participant
-	var data, dir, listen, metrics string
-	var attached bool
-	p := defaultPrinting()
-	cores := 0
+	o := nodeRun{printing: defaultPrinting()}
 	c := &cobra.Command{
-		Use: "node", Short: "Run a party of a locked study on this host", Long: nodeLong, Example: nodeExample, Args: noArgs,
+		Use: "node", Aliases: []string{"train"}, Short: "Run a party of a locked study on this host", Long: nodeLong, Example: nodeExample, Args: noArgs,
 	}
 	groups := []group{
-		{"Study", flagSet(o.bind)},
+		{"Study", flagSet(o.participant.bind)},
 		{"Party", flagSet(func(f *pflag.FlagSet) {
-			f.StringVar(&data, "data", "", "`FILE` with this party's rows, as the study describes them; required")
-			f.StringVar(&dir, "dir", "", "`DIRECTORY` for journal and state, this party's own; required")
-			f.StringVar(&listen, "listen", "", "`HOST:PORT` to open (default: the port of this party's address in the lock, on all interfaces)")
-			f.BoolVar(&attached, "attached", false, "stop when stdin ends: with the program that started the node, even if it is killed")
-			f.IntVar(&cores, "cores", 0, "`N` cores to compute on; 0 for all")
-			f.StringVar(&metrics, "metrics", "", "`PORT` of loopback, or HOST:PORT, to serve /metrics for Prometheus on")
+			f.StringVar(&o.data, "data", "", "`FILE` with this party's rows, as the study describes them; required")
+			f.StringVar(&o.dir, "dir", "", "`DIRECTORY` for journal and state, this party's own; required")
+			f.StringVar(&o.listen, "listen", "", "`HOST:PORT` to open (default: the port of this party's address in the lock, on all interfaces)")
+			f.BoolVar(&o.attached, "attached", false, "stop when stdin ends: with the program that started the node, even if it is killed")
+			f.IntVar(&o.cores, "cores", 0, "`N` cores to compute on; 0 for all")
+			f.StringVar(&o.metrics, "metrics", "", "`PORT` of loopback, or HOST:PORT, to serve /metrics for Prometheus on")
 		})},
-		{"Output", flagSet(p.bindLog)},
+		{"Output", flagSet(o.bindLog)},
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		switch {
-		case data == "":
-			return usageError("name the file with this party's rows", "--data is missing")
-		case dir == "":
-			return usageError("name a directory that outlives the process", "--dir is missing")
-		case cores < 0:
-			return usageError("give 1 or more, or 0 for all", "--cores %d", cores)
-		}
-		if err := p.check(c.Flags()); err != nil {
+		if err := o.check(c.Flags()); err != nil {
 			return err
-		}
-		if metrics != "" {
-			var err error
-			if metrics, err = metricsAddress(metrics); err != nil {
-				return err
-			}
 		}
 		ctx, stop := context.WithCancel(c.Context())
 		defer stop()
-		if attached {
+		if o.attached {
 			go func() {
 				_, _ = io.Copy(io.Discard, c.InOrStdin()) // an error is an end too
 				stop()
 			}()
 		}
-		l, err := o.read(c)
+		cfg, err := o.config(ctx, c)
 		if err != nil {
 			return err
 		}
-		if _, ok := l.lock.Party(l.id.Key()); !ok {
-			return usageError(`a querier asks with "nereid predict"`, "%v is no party of the study", l.id)
-		}
-		if err := o.compile(ctx, &l); err != nil {
-			return err
-		}
-		columns := l.file.Columns()
-		columns.Partial = true // of the classes
-		table, _, err := dataset.ReadFile(data, columns)
-		if err != nil {
-			return unreadable(err, "--data")
-		}
-		cfg := node.Config{Identity: l.id, Lock: l.lock, Terms: l.terms, Table: table, Dir: dir, Listen: listen, Cores: cores}
-		d := newDisplay(c.ErrOrStderr(), p.quiet)
+		d := newDisplay(c.ErrOrStderr(), o.quiet)
 		defer d.stop()
-		cfg.Log, cfg.Progress = newLog(d, c.ErrOrStderr(), p.level), d.update
-		return serve(ctx, cfg, metrics)
+		cfg.Log, cfg.Progress = newLog(d, c.ErrOrStderr(), o.level), d.update
+		return serve(ctx, cfg, o.metrics)
 	}
 	addFlags(c, groups)
 	return c
+}
+
+// check refuses flags that cannot be, before anything is read, and completes the address
+// of the metrics.
+func (o *nodeRun) check(f *pflag.FlagSet) (err error) {
+	switch {
+	case o.data == "":
+		return usageError("name the file with this party's rows", "--data is missing")
+	case o.dir == "":
+		return usageError("name a directory that outlives the process", "--dir is missing")
+	case o.cores < 0:
+		return usageError("give 1 or more, or 0 for all", "--cores %d", o.cores)
+	}
+	if err := o.printing.check(f); err != nil {
+		return err
+	}
+	if o.metrics != "" {
+		o.metrics, err = metricsAddress(o.metrics)
+	}
+	return err
+}
+
+// config reads what the node is started with.
+func (o *nodeRun) config(ctx context.Context, c *cobra.Command) (node.Config, error) {
+	l, err := o.read(c)
+	if err != nil {
+		return node.Config{}, err
+	}
+	if _, ok := l.lock.Party(l.id.Key()); !ok {
+		return node.Config{}, usageError(`a querier asks with "nereid predict"`, "%v is no party of the study", l.id)
+	}
+	if err := o.compile(ctx, &l); err != nil {
+		return node.Config{}, err
+	}
+	columns := l.file.Columns()
+	columns.Partial = true // of the classes
+	table, _, err := dataset.ReadFile(o.data, columns)
+	if err != nil {
+		return node.Config{}, unreadable(err, "--data")
+	}
+	return node.Config{Identity: l.id, Lock: l.lock, Terms: l.terms, Table: table, Dir: o.dir, Listen: o.listen, Cores: o.cores}, nil
 }
 
 // serve runs a node until it is told to stop, which is no failure of a node. It

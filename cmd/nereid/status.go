@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,35 +14,52 @@ import (
 	"github.com/nereid-mhe/nereid/identity"
 	"github.com/nereid-mhe/nereid/node"
 	"github.com/nereid-mhe/nereid/protocols"
+	"github.com/nereid-mhe/nereid/protocols/transport"
 )
 
 const statusLong = `Asks the nodes of a study how they are, over mutual TLS: phase, step, time left, for whom
 they wait, bytes, connections, openings. Any party and any querier of the lock may ask
-every party that has an address. A node that does not answer within a few seconds is
-reported as silent.`
+every party that has an address. Of a node that does not answer within a few seconds it
+says why, and what to do about it.`
 
 // A nodeStatus is what a node says, or why it does not.
 type nodeStatus struct {
-	Party string       `json:"party"`
-	Node  *node.Status `json:"node"` // null for a node that is silent
-	Error string       `json:"error,omitempty"`
+	Party   string       `json:"party"`
+	Address string       `json:"address"`
+	Node    *node.Status `json:"node"` // null for a node that is silent
+	Error   string       `json:"error,omitempty"`
+	Remedy  string       `json:"remedy,omitempty"`
 }
 
 func newStatus() *cobra.Command {
-	var o participant
-	var format string
-	var watching bool
-	wait := 5 * time.Second
-	c := &cobra.Command{
+	return statusCommand(&cobra.Command{
 		Use: "status [PARTY...]", Short: "Ask nodes how far they are and for whom they wait", Long: statusLong,
 		Example: "  nereid status --identity north.identity\n  nereid status south --identity lab.identity --format json\n  nereid status --identity lab.identity --watch",
-		Args:    cobra.ArbitraryArgs,
-	}
+	}, false)
+}
+
+func newWatch() *cobra.Command {
+	return statusCommand(&cobra.Command{
+		Use: "watch [PARTY...]", Short: `Ask nodes again and again: "nereid status --watch"`, Long: statusLong,
+		Example: "  nereid watch --identity north.identity",
+	}, true)
+}
+
+// statusCommand completes a command that asks for statuses: once, or until it is
+// interrupted.
+func statusCommand(c *cobra.Command, watching bool) *cobra.Command {
+	var o participant
+	var format string
+	wait := 5 * time.Second
+	c.Args = cobra.ArbitraryArgs
 	groups := []group{
 		{"Study", flagSet(o.bind)},
 		{"Output", flagSet(func(f *pflag.FlagSet) {
 			bindFormat(f, &format)
 			f.DurationVar(&wait, "wait", wait, "`TIME` to wait for an answer")
+			if watching {
+				return // that is what the command is for
+			}
 			f.BoolVar(&watching, "watch", false, "ask again every 2 s until interrupted: reports on a terminal, otherwise one JSON line for every change")
 		})},
 	}
@@ -86,10 +104,15 @@ func (l lockedStudy) ask(ctx context.Context, client node.Client, ids []int, wai
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, wait)
 			defer cancel()
-			all[k].Party = l.lock.Parties()[id].Name
+			p := l.lock.Parties()[id]
+			all[k].Party, all[k].Address = p.Name, p.Address
+			if p.Address == "" {
+				all[k].Error, all[k].Remedy = "it has no address and opens no port", "ask its neighbours, which it connects to"
+				return
+			}
 			s, err := client.Status(ctx, protocols.PartyID(id))
 			if err != nil {
-				all[k].Error = err.Error()
+				all[k].Error, all[k].Remedy = silence(err)
 				return
 			}
 			all[k].Node = &s
@@ -97,6 +120,19 @@ func (l lockedStudy) ask(ctx context.Context, client node.Client, ids []int, wai
 	}
 	wg.Wait()
 	return all
+}
+
+// silence says why there is no status, and what to do about it.
+func silence(err error) (problem, remedy string) {
+	var silent *transport.UnreachableError
+	var refused *transport.PeerError
+	switch {
+	case errors.As(err, &silent):
+		return silent.Problem(), silent.Remedy()
+	case errors.As(err, &refused):
+		return refused.Err.Error(), refused.Remedy()
+	}
+	return err.Error(), "have the same version of the program at both ends"
 }
 
 // party returns the number of a party.
@@ -122,7 +158,8 @@ func writeStatus(t *page, all []nodeStatus) {
 	for _, s := range all {
 		t.heading(s.Party)
 		if s.Node == nil {
-			t.fact("silent", s.Error)
+			t.fact("silent", strings.TrimPrefix(s.Address+": "+s.Error, ": "))
+			t.fact("remedy", s.Remedy)
 			continue
 		}
 		n := s.Node

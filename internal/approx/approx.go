@@ -30,7 +30,7 @@ func Odd(f func(float64) float64, degree int, bound float64) ([]float64, error) 
 func Eval(c []float64, x float64) float64 {
 	y := 0.0
 	for k := len(c) - 1; k >= 0; k-- {
-		y = y*x + c[k]
+		y = float64(y*x) + c[k]
 	}
 	return y
 }

@@ -82,7 +82,7 @@ func Minimax(f func(float64) float64, degree int, bound float64, parity Parity) 
 			return nil, err
 		}
 		worst, at := r.worst(x)
-		if math.Abs(worst) <= math.Abs(level)*(1+1e-9)+1e-14*r.scale {
+		if math.Abs(worst) <= float64(math.Abs(level)*(1+1e-9))+float64(1e-14*r.scale) {
 			return q.powers(x)
 		}
 		r.exchange(at, math.Signbit(worst) != math.Signbit(level))
@@ -150,7 +150,7 @@ func (q problem) row(t float64) []float64 {
 	all := make([]float64, max(2, q.degree+1))
 	all[0], all[1] = 1, t
 	for k := 2; k < len(all); k++ {
-		all[k] = 2*t*all[k-1] - all[k-2]
+		all[k] = float64(2*t*all[k-1]) - all[k-2]
 	}
 	row := make([]float64, len(q.basis))
 	for i, k := range q.basis {
@@ -167,7 +167,7 @@ func (q problem) powers(x []float64) ([]float64, error) {
 	for k, i := 0, 0; k <= q.degree; k++ {
 		if q.basis[i] == k {
 			for j := range c {
-				c[j] += x[i] * t[j]
+				c[j] += float64(x[i] * t[j])
 			}
 			i++
 		}
@@ -258,7 +258,7 @@ func (r remez) worst(x []float64) (worst float64, at int) {
 	for i, row := range r.rows {
 		e := r.values[i]
 		for k := range row {
-			e -= row[k] * x[k]
+			e -= float64(row[k] * x[k])
 		}
 		if math.Abs(e) > math.Abs(worst) {
 			worst, at = e, i

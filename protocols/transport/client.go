@@ -73,7 +73,8 @@ func (c *Client) Close() error {
 }
 
 // Status returns the party's report on itself, which its Config.Status made. The
-// error is a *[PeerError] if either end refuses the other.
+// error is a *[PeerError] if either end refuses the other, and an *[UnreachableError]
+// if there is no answer.
 func (c *Client) Status(ctx context.Context) (report []byte, err error) {
 	err = c.call(ctx, func(ctx context.Context, s wire.TransportServiceClient) error {
 		r, err := s.Status(ctx, &wire.StatusRequest{Study: c.cfg.Study[:]})
@@ -117,12 +118,10 @@ func (c *Client) call(ctx context.Context, f func(context.Context, wire.Transpor
 	switch {
 	case c.ctx.Err() != nil:
 		return ErrClosed
-	case err == nil || errors.As(err, new(*PeerError)):
-		return err
 	case status.Code(err) == codes.FailedPrecondition:
-		return fmt.Errorf("transport: party %d (%s): %w: %s", c.cfg.Server.ID, c.cfg.Server.Name, ErrDeclined, status.Convert(err).Message())
+		return fmt.Errorf("transport: party %d (%s): %w: %s", c.cfg.Server.ID, c.cfg.Server.Name, ErrDeclined, reason(err))
 	}
-	return fmt.Errorf("transport: party %d (%s) at %s: %w", c.cfg.Server.ID, c.cfg.Server.Name, c.cfg.Server.Address, err)
+	return err
 }
 
 // query asks once.

@@ -71,6 +71,10 @@ type Config struct {
 	Status func() []byte
 	Query  func(ctx context.Context, from ed25519.PublicKey, request []byte) ([]byte, error)
 
+	// Reached is called with how far a neighbour says that the study has come,
+	// whenever that is further than it said before; nil ignores it. It returns at once.
+	Reached func(by protocols.PartyID, stages uint64)
+
 	// Handshake bounds the time that a connection takes until its peer is known,
 	// 0 for 20 s. Liveness is how long a connection is silent before it is probed
 	// and how long the answer may take, 0 for 30 s, at least 10 s. No other

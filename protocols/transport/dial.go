@@ -49,10 +49,11 @@ func (e *Endpoint) connectForever(n *neighbour) {
 		if linked {
 			wait.Reset()
 		}
-		if errors.As(err, new(*PeerError)) {
+		switch {
+		case errors.As(err, new(*PeerError)):
 			e.refused(err)
-		} else {
-			e.note(&n.record, fmt.Errorf("transport: party %d (%s) at %s: %w", n.ID, n.Name, n.Address, err))
+		case err != nil:
+			e.note(&n.record, err)
 		}
 		if !pause(e.ctx, wait.NextBackOff()) {
 			return
@@ -70,7 +71,7 @@ func (e *Endpoint) connect(n *neighbour) (linked bool, err error) {
 	d := dialer{id, e.cfg.Dial, &n.traffic, e.cfg.Handshake, e.cfg.Liveness}
 	conn, k, err := d.dial(n.Address)
 	if err != nil {
-		return false, err
+		return false, &UnreachableError{Peer: n.Peer, Err: err}
 	}
 	defer conn.Close()
 	err = func() error {
@@ -121,6 +122,9 @@ func (d dialer) dial(address string) (*grpc.ClientConn, *knock, error) {
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			c, err := d.net(ctx, address)
 			if err != nil {
+				k.mu.Lock()
+				k.dialled = err
+				k.mu.Unlock()
 				return nil, err
 			}
 			return newWireConn(c, d.traffic), nil
@@ -146,10 +150,11 @@ func (k *knock) expires() time.Time {
 	return k.until
 }
 
-// explain returns err, as a *PeerError if one end refused the other.
+// explain returns err: as a *PeerError if one end refused the other, else as an
+// *UnreachableError.
 func (k *knock) explain(who caller, err error) error {
 	k.mu.Lock()
-	refusal := k.refusal
+	refusal, dialled, greeted := k.refusal, k.dialled, !k.until.IsZero()
 	k.mu.Unlock()
 	var pe *PeerError
 	switch code := status.Code(err); {
@@ -168,6 +173,16 @@ func (k *knock) explain(who caller, err error) error {
 		return who.refused(err)
 	case code == codes.PermissionDenied || code == codes.ResourceExhausted || code == codes.Unimplemented:
 		return who.refused(fmt.Errorf("%w: %s", ErrRefused, status.Convert(err).Message()))
+	case code == codes.FailedPrecondition: // an answer
+		return err
+	case !greeted && dialled != nil:
+		err = &dialError{dialled, err}
 	}
-	return err
+	return &UnreachableError{Peer: who.Peer, Met: greeted, Err: err}
 }
+
+// A dialError is why there is no connection, with what gRPC makes of it.
+type dialError struct{ why, grpc error }
+
+func (e *dialError) Error() string   { return e.why.Error() }
+func (e *dialError) Unwrap() []error { return []error{e.why, e.grpc} }

@@ -39,6 +39,7 @@ type Endpoint struct {
 	forgotten  map[[32]byte]bool
 	offered    map[protocols.PartyID]int // messages here, by the party that made them
 	store      *store
+	reached    uint64 // stages, see Reach
 	strangers  record
 	outside    traffic // of strangers and readers
 }
@@ -138,6 +139,17 @@ func (e *Endpoint) Close() error {
 		e.store.drop(t)
 	}
 	return nil
+}
+
+// Reach tells all neighbours how far the study has come, now and on every new
+// connection. The number never falls. What neighbours tell goes to [Config.Reached].
+func (e *Endpoint) Reach(stages uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reached = max(e.reached, stages)
+	for _, n := range e.neighbours {
+		n.link.wakeUp()
+	}
 }
 
 // Forget drops everything about the points for which over returns true: messages

@@ -1,11 +1,16 @@
 package transport
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/nereid-mhe/nereid/protocols"
 )
@@ -58,7 +63,7 @@ func (e *PeerError) Error() string {
 	if e.Known {
 		who = fmt.Sprintf("party %d (%s)", e.Peer, e.Name)
 	}
-	return fmt.Sprintf("transport: %s: %v; remedy: %s", who, e.Err, e.Remedy())
+	return fmt.Sprintf("transport: %s: %v; %s", who, e.Err, e.Remedy())
 }
 
 func (e *PeerError) Unwrap() error { return e.Err }
@@ -71,6 +76,68 @@ func (e *PeerError) Remedy() string {
 		}
 	}
 	return "see the log of the peer"
+}
+
+// An UnreachableError reports that a party could not be asked or did not answer: there
+// is no connection, or it ended, or nothing came over it in time. It is tried again.
+type UnreachableError struct {
+	Peer Peer // with its address
+	Met  bool // whether there was a connection, with the peer's key
+	Err  error
+}
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("transport: party %d (%s) at %s: %s; %s", e.Peer.ID, e.Peer.Name, e.Peer.Address, e.Problem(), e.Remedy())
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// late reports whether time was up.
+func (e *UnreachableError) late() bool {
+	var timeout interface{ Timeout() bool }
+	return status.Code(e.Err) == codes.DeadlineExceeded || errors.Is(e.Err, context.DeadlineExceeded) || errors.As(e.Err, &timeout) && timeout.Timeout()
+}
+
+// Problem says what is wrong, in one line.
+func (e *UnreachableError) Problem() string {
+	switch {
+	case e.late() && e.Met:
+		return "connected, but no answer in time"
+	case e.late():
+		return "no connection in time"
+	}
+	return reason(e.Err)
+}
+
+// Remedy says what to do about the error.
+func (e *UnreachableError) Remedy() string {
+	var dns *net.DNSError
+	switch {
+	case errors.As(e.Err, &dns):
+		return "compare the address in the lock, and the name service of this host"
+	case e.Met && e.late():
+		return "its host is busy or the link slow: wait longer"
+	case e.late():
+		return "see whether its host is up and a firewall lets its port through, or wait longer"
+	case e.Met:
+		return "it was stopped, or the link broke: see its log"
+	}
+	return "see whether its node runs, at this address, and a firewall lets its port through"
+}
+
+// reason returns what an error says of its cause, without what the layers between
+// put in front.
+func reason(err error) string {
+	var op *net.OpError
+	var grpc interface{ GRPCStatus() *status.Status }
+	switch {
+	case errors.As(err, &op):
+		return op.Err.Error()
+	case errors.As(err, new(*dialError)):
+	case errors.As(err, &grpc):
+		return grpc.GRPCStatus().Message()
+	}
+	return err.Error()
 }
 
 // Fingerprint returns the SHA-256 of a key, as people compare it.

@@ -68,7 +68,7 @@ func checkFrame(f *wire.Frame, maxBody int) error {
 			return bad("hello with a study of %d and a boot of %d bytes", len(k.Hello.GetStudy()), len(k.Hello.GetBoot()))
 		}
 		return nil
-	case *wire.Frame_Credit:
+	case *wire.Frame_Credit, *wire.Frame_Reached:
 		return nil
 	case *wire.Frame_Offer:
 		if k.Offer == nil {

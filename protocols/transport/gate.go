@@ -170,7 +170,8 @@ type knock struct {
 	credentials.TransportCredentials
 	mu      sync.Mutex
 	refusal error
-	until   time.Time // end of the peer's certificate
+	dialled error     // why there is no connection
+	until   time.Time // end of the peer's certificate, zero before the handshake
 }
 
 func newKnock(i identity) *knock {

@@ -28,6 +28,7 @@ type link struct {
 	cancel context.CancelFunc
 
 	talk []utterance   // guarded by the endpoint's mutex
+	said uint64        // the stages last said to be reached; guarded by the endpoint's mutex
 	wake chan struct{} // there may be something to send; of capacity 1
 	dead chan struct{} // closed by end
 	err  error         // why, set before dead is closed; guarded by the endpoint's mutex
@@ -153,6 +154,10 @@ func (l *link) pick() (*wire.Frame, *job) {
 		if f := u.frame(); f != nil {
 			return f, nil
 		}
+	}
+	if s := l.e.reached; s > l.said {
+		l.said = s
+		return &wire.Frame{Kind: &wire.Frame_Reached{Reached: &wire.Reached{Stages: s}}}, nil
 	}
 	n := l.to
 	if back := n.refund; back > 0 {

@@ -32,6 +32,8 @@ func (e *Endpoint) handle(l *link, f *wire.Frame) error {
 		return e.locked(l, func() error { e.onHave(l.to, [32]byte(k.Have.Id)); return nil })
 	case *wire.Frame_Credit:
 		return e.locked(l, func() error { return e.onCredit(l.to, k.Credit.GetBytes()) })
+	case *wire.Frame_Reached:
+		return e.onReached(l, k.Reached.GetStages())
 	}
 	return fmt.Errorf("%w: a second hello", ErrMalformed)
 }
@@ -296,6 +298,20 @@ func (e *Endpoint) onCredit(by *neighbour, n uint64) error {
 	by.credit += int64(n)
 	by.link.wakeUp()
 	return nil
+}
+
+// onReached passes on how far a neighbour says that the study is.
+func (e *Endpoint) onReached(l *link, stages uint64) error {
+	further := false
+	err := e.locked(l, func() error {
+		further = stages > l.to.reached
+		l.to.reached = max(l.to.reached, stages)
+		return nil
+	})
+	if further && e.cfg.Reached != nil {
+		e.cfg.Reached(l.to.ID, stages)
+	}
+	return err
 }
 
 // forget drops a transfer.

@@ -27,6 +27,7 @@ type PeerStats struct {
 	BytesOut  int64
 	Progress  time.Time // when something last came, zero if never
 	Pending   int       // messages on their way to it that did not arrive
+	Reached   uint64    // how far it says that the study has come; see [Endpoint.Reach]
 	Expires   time.Time // the end of its certificate, zero until it is known
 	Problem   error     // why it is not connected, if a reason is known
 	Refusals
@@ -69,7 +70,7 @@ func (e *Endpoint) Stats() Stats {
 		p := PeerStats{
 			ID: id, Name: n.Name, Connected: n.link != nil, Connects: n.record.connects,
 			BytesIn: n.traffic.in.Load(), BytesOut: n.traffic.out.Load(),
-			Progress: n.record.last, Expires: n.record.expires, Problem: n.record.problem, Refusals: n.record.Refusals,
+			Progress: n.record.last, Reached: n.reached, Expires: n.record.expires, Problem: n.record.problem, Refusals: n.record.Refusals,
 		}
 		for _, t := range n.out {
 			if !t.have {

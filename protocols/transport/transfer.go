@@ -134,6 +134,7 @@ type neighbour struct {
 	lent    int64             // credit that it has left here
 	refund  int64             // credit to return to it
 	relayed int64             // bytes on their way to it that were asked for on its behalf
+	reached uint64            // stages, by what it said
 	record  record
 }
 

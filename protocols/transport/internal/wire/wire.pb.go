@@ -37,6 +37,7 @@ type Frame struct {
 	//	*Frame_Have
 	//	*Frame_Chunk
 	//	*Frame_Credit
+	//	*Frame_Reached
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -133,6 +134,15 @@ func (x *Frame) GetCredit() *Credit {
 	return nil
 }
 
+func (x *Frame) GetReached() *Reached {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Reached); ok {
+			return x.Reached
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -161,6 +171,10 @@ type Frame_Credit struct {
 	Credit *Credit `protobuf:"bytes,6,opt,name=credit,proto3,oneof"`
 }
 
+type Frame_Reached struct {
+	Reached *Reached `protobuf:"bytes,7,opt,name=reached,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Kind() {}
 
 func (*Frame_Offer) isFrame_Kind() {}
@@ -172,6 +186,8 @@ func (*Frame_Have) isFrame_Kind() {}
 func (*Frame_Chunk) isFrame_Kind() {}
 
 func (*Frame_Credit) isFrame_Kind() {}
+
+func (*Frame_Reached) isFrame_Kind() {}
 
 // A Hello opens a link.
 type Hello struct {
@@ -250,6 +266,51 @@ func (x *Hello) GetCredit() uint64 {
 	return 0
 }
 
+// A Reached says how far the study has come, as far as the sender knows. It grows.
+type Reached struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stages        uint64                 `protobuf:"varint,1,opt,name=stages,proto3" json:"stages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reached) Reset() {
+	*x = Reached{}
+	mi := &file_wire_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reached) ProtoMessage() {}
+
+func (x *Reached) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reached.ProtoReflect.Descriptor instead.
+func (*Reached) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Reached) GetStages() uint64 {
+	if x != nil {
+		return x.Stages
+	}
+	return 0
+}
+
 // An Offer announces a message, whose body follows in chunks.
 type Offer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -262,7 +323,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -274,7 +335,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -287,7 +348,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{2}
+	return file_wire_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Offer) GetHeader() []byte {
@@ -323,7 +384,7 @@ type Want struct {
 
 func (x *Want) Reset() {
 	*x = Want{}
-	mi := &file_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +396,7 @@ func (x *Want) String() string {
 func (*Want) ProtoMessage() {}
 
 func (x *Want) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +409,7 @@ func (x *Want) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Want.ProtoReflect.Descriptor instead.
 func (*Want) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{3}
+	return file_wire_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Want) GetId() []byte {
@@ -382,7 +443,7 @@ type Have struct {
 
 func (x *Have) Reset() {
 	*x = Have{}
-	mi := &file_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +455,7 @@ func (x *Have) String() string {
 func (*Have) ProtoMessage() {}
 
 func (x *Have) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +468,7 @@ func (x *Have) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Have.ProtoReflect.Descriptor instead.
 func (*Have) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{4}
+	return file_wire_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Have) GetId() []byte {
@@ -431,7 +492,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_wire_proto_msgTypes[5]
+	mi := &file_wire_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +504,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[5]
+	mi := &file_wire_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +517,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{5}
+	return file_wire_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Chunk) GetId() []byte {
@@ -504,7 +565,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_wire_proto_msgTypes[6]
+	mi := &file_wire_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +577,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[6]
+	mi := &file_wire_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +590,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{6}
+	return file_wire_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Credit) GetBytes() uint64 {
@@ -548,7 +609,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_wire_proto_msgTypes[7]
+	mi := &file_wire_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +621,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[7]
+	mi := &file_wire_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +634,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{7}
+	return file_wire_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StatusRequest) GetStudy() []byte {
@@ -592,7 +653,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +665,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +678,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{8}
+	return file_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StatusResponse) GetReport() []byte {
@@ -640,7 +701,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +713,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +726,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{9}
+	return file_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *QueryRequest) GetPart() isQueryRequest_Part {
@@ -722,7 +783,7 @@ type QueryResponse struct {
 
 func (x *QueryResponse) Reset() {
 	*x = QueryResponse{}
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +795,7 @@ func (x *QueryResponse) String() string {
 func (*QueryResponse) ProtoMessage() {}
 
 func (x *QueryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +808,7 @@ func (x *QueryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
 func (*QueryResponse) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{10}
+	return file_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *QueryResponse) GetPart() isQueryResponse_Part {
@@ -803,7 +864,7 @@ type QueryRequest_Opening struct {
 
 func (x *QueryRequest_Opening) Reset() {
 	*x = QueryRequest_Opening{}
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +876,7 @@ func (x *QueryRequest_Opening) String() string {
 func (*QueryRequest_Opening) ProtoMessage() {}
 
 func (x *QueryRequest_Opening) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +889,7 @@ func (x *QueryRequest_Opening) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest_Opening.ProtoReflect.Descriptor instead.
 func (*QueryRequest_Opening) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{9, 0}
+	return file_wire_proto_rawDescGZIP(), []int{10, 0}
 }
 
 func (x *QueryRequest_Opening) GetStudy() []byte {
@@ -863,7 +924,7 @@ type QueryResponse_Opening struct {
 
 func (x *QueryResponse_Opening) Reset() {
 	*x = QueryResponse_Opening{}
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +936,7 @@ func (x *QueryResponse_Opening) String() string {
 func (*QueryResponse_Opening) ProtoMessage() {}
 
 func (x *QueryResponse_Opening) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +949,7 @@ func (x *QueryResponse_Opening) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse_Opening.ProtoReflect.Descriptor instead.
 func (*QueryResponse_Opening) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{10, 0}
+	return file_wire_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *QueryResponse_Opening) GetSize() uint64 {
@@ -910,21 +971,24 @@ var File_wire_proto protoreflect.FileDescriptor
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x13nereid.transport.v1\"\xc4\x02\n" +
+	"wire.proto\x12\x13nereid.transport.v1\"\xfe\x02\n" +
 	"\x05Frame\x122\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1a.nereid.transport.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x05offer\x18\x02 \x01(\v2\x1a.nereid.transport.v1.OfferH\x00R\x05offer\x12/\n" +
 	"\x04want\x18\x03 \x01(\v2\x19.nereid.transport.v1.WantH\x00R\x04want\x12/\n" +
 	"\x04have\x18\x04 \x01(\v2\x19.nereid.transport.v1.HaveH\x00R\x04have\x122\n" +
 	"\x05chunk\x18\x05 \x01(\v2\x1a.nereid.transport.v1.ChunkH\x00R\x05chunk\x125\n" +
-	"\x06credit\x18\x06 \x01(\v2\x1b.nereid.transport.v1.CreditH\x00R\x06creditB\x06\n" +
+	"\x06credit\x18\x06 \x01(\v2\x1b.nereid.transport.v1.CreditH\x00R\x06credit\x128\n" +
+	"\areached\x18\a \x01(\v2\x1c.nereid.transport.v1.ReachedH\x00R\areachedB\x06\n" +
 	"\x04kind\"m\n" +
 	"\x05Hello\x12\x14\n" +
 	"\x05study\x18\x01 \x01(\fR\x05study\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\rR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\rR\x02to\x12\x12\n" +
 	"\x04boot\x18\x04 \x01(\fR\x04boot\x12\x16\n" +
-	"\x06credit\x18\x05 \x01(\x04R\x06credit\"Q\n" +
+	"\x06credit\x18\x05 \x01(\x04R\x06credit\"!\n" +
+	"\aReached\x12\x16\n" +
+	"\x06stages\x18\x01 \x01(\x04R\x06stages\"Q\n" +
 	"\x05Offer\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1c\n" +
@@ -979,42 +1043,44 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_wire_proto_goTypes = []any{
 	(*Frame)(nil),                 // 0: nereid.transport.v1.Frame
 	(*Hello)(nil),                 // 1: nereid.transport.v1.Hello
-	(*Offer)(nil),                 // 2: nereid.transport.v1.Offer
-	(*Want)(nil),                  // 3: nereid.transport.v1.Want
-	(*Have)(nil),                  // 4: nereid.transport.v1.Have
-	(*Chunk)(nil),                 // 5: nereid.transport.v1.Chunk
-	(*Credit)(nil),                // 6: nereid.transport.v1.Credit
-	(*StatusRequest)(nil),         // 7: nereid.transport.v1.StatusRequest
-	(*StatusResponse)(nil),        // 8: nereid.transport.v1.StatusResponse
-	(*QueryRequest)(nil),          // 9: nereid.transport.v1.QueryRequest
-	(*QueryResponse)(nil),         // 10: nereid.transport.v1.QueryResponse
-	(*QueryRequest_Opening)(nil),  // 11: nereid.transport.v1.QueryRequest.Opening
-	(*QueryResponse_Opening)(nil), // 12: nereid.transport.v1.QueryResponse.Opening
+	(*Reached)(nil),               // 2: nereid.transport.v1.Reached
+	(*Offer)(nil),                 // 3: nereid.transport.v1.Offer
+	(*Want)(nil),                  // 4: nereid.transport.v1.Want
+	(*Have)(nil),                  // 5: nereid.transport.v1.Have
+	(*Chunk)(nil),                 // 6: nereid.transport.v1.Chunk
+	(*Credit)(nil),                // 7: nereid.transport.v1.Credit
+	(*StatusRequest)(nil),         // 8: nereid.transport.v1.StatusRequest
+	(*StatusResponse)(nil),        // 9: nereid.transport.v1.StatusResponse
+	(*QueryRequest)(nil),          // 10: nereid.transport.v1.QueryRequest
+	(*QueryResponse)(nil),         // 11: nereid.transport.v1.QueryResponse
+	(*QueryRequest_Opening)(nil),  // 12: nereid.transport.v1.QueryRequest.Opening
+	(*QueryResponse_Opening)(nil), // 13: nereid.transport.v1.QueryResponse.Opening
 }
 var file_wire_proto_depIdxs = []int32{
 	1,  // 0: nereid.transport.v1.Frame.hello:type_name -> nereid.transport.v1.Hello
-	2,  // 1: nereid.transport.v1.Frame.offer:type_name -> nereid.transport.v1.Offer
-	3,  // 2: nereid.transport.v1.Frame.want:type_name -> nereid.transport.v1.Want
-	4,  // 3: nereid.transport.v1.Frame.have:type_name -> nereid.transport.v1.Have
-	5,  // 4: nereid.transport.v1.Frame.chunk:type_name -> nereid.transport.v1.Chunk
-	6,  // 5: nereid.transport.v1.Frame.credit:type_name -> nereid.transport.v1.Credit
-	11, // 6: nereid.transport.v1.QueryRequest.opening:type_name -> nereid.transport.v1.QueryRequest.Opening
-	12, // 7: nereid.transport.v1.QueryResponse.opening:type_name -> nereid.transport.v1.QueryResponse.Opening
-	0,  // 8: nereid.transport.v1.TransportService.Link:input_type -> nereid.transport.v1.Frame
-	7,  // 9: nereid.transport.v1.TransportService.Status:input_type -> nereid.transport.v1.StatusRequest
-	9,  // 10: nereid.transport.v1.TransportService.Query:input_type -> nereid.transport.v1.QueryRequest
-	0,  // 11: nereid.transport.v1.TransportService.Link:output_type -> nereid.transport.v1.Frame
-	8,  // 12: nereid.transport.v1.TransportService.Status:output_type -> nereid.transport.v1.StatusResponse
-	10, // 13: nereid.transport.v1.TransportService.Query:output_type -> nereid.transport.v1.QueryResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	3,  // 1: nereid.transport.v1.Frame.offer:type_name -> nereid.transport.v1.Offer
+	4,  // 2: nereid.transport.v1.Frame.want:type_name -> nereid.transport.v1.Want
+	5,  // 3: nereid.transport.v1.Frame.have:type_name -> nereid.transport.v1.Have
+	6,  // 4: nereid.transport.v1.Frame.chunk:type_name -> nereid.transport.v1.Chunk
+	7,  // 5: nereid.transport.v1.Frame.credit:type_name -> nereid.transport.v1.Credit
+	2,  // 6: nereid.transport.v1.Frame.reached:type_name -> nereid.transport.v1.Reached
+	12, // 7: nereid.transport.v1.QueryRequest.opening:type_name -> nereid.transport.v1.QueryRequest.Opening
+	13, // 8: nereid.transport.v1.QueryResponse.opening:type_name -> nereid.transport.v1.QueryResponse.Opening
+	0,  // 9: nereid.transport.v1.TransportService.Link:input_type -> nereid.transport.v1.Frame
+	8,  // 10: nereid.transport.v1.TransportService.Status:input_type -> nereid.transport.v1.StatusRequest
+	10, // 11: nereid.transport.v1.TransportService.Query:input_type -> nereid.transport.v1.QueryRequest
+	0,  // 12: nereid.transport.v1.TransportService.Link:output_type -> nereid.transport.v1.Frame
+	9,  // 13: nereid.transport.v1.TransportService.Status:output_type -> nereid.transport.v1.StatusResponse
+	11, // 14: nereid.transport.v1.TransportService.Query:output_type -> nereid.transport.v1.QueryResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1029,12 +1095,13 @@ func file_wire_proto_init() {
 		(*Frame_Have)(nil),
 		(*Frame_Chunk)(nil),
 		(*Frame_Credit)(nil),
+		(*Frame_Reached)(nil),
 	}
-	file_wire_proto_msgTypes[9].OneofWrappers = []any{
+	file_wire_proto_msgTypes[10].OneofWrappers = []any{
 		(*QueryRequest_Opening_)(nil),
 		(*QueryRequest_Data)(nil),
 	}
-	file_wire_proto_msgTypes[10].OneofWrappers = []any{
+	file_wire_proto_msgTypes[11].OneofWrappers = []any{
 		(*QueryResponse_Opening_)(nil),
 		(*QueryResponse_Data)(nil),
 	}
@@ -1044,7 +1111,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
