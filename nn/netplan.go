@@ -323,26 +323,6 @@ func (p *NetworkPlan) lay() error {
 	return nil
 }
 
-// divide shares the aggregated refresh out among the parties: each adds up and
-// finishes about as many ciphertexts. Ciphertexts that a map mixes stay together.
-func (p *NetworkPlan) divide() {
-	total := 0
-	for _, q := range p.Parameters {
-		total += q.Count
-	}
-	share := max(1, (total+p.Net.Parties-1)/p.Net.Parties)
-	p.Parts = nil
-	for i, q := range p.Parameters {
-		step := q.Count
-		if q.Layer == 0 {
-			step = share
-		}
-		for lo := 0; lo < q.Count; lo += step {
-			p.Parts = append(p.Parts, Part{i, lo, min(q.Count, lo+step), len(p.Parts) % p.Net.Parties})
-		}
-	}
-}
-
 // targetScale returns log2 of the scale at which a polynomial of x gives scale
 // 2^want: its leading coefficient goes into the scale.
 func (p *NetworkPlan) targetScale(coeffs []float64, want float64) float64 {
@@ -393,33 +373,4 @@ func (p *NetworkPlan) zScale(l int) *big.Float {
 func (p *NetworkPlan) PointConfig(point int) bootstrap.Config {
 	r := p.Points[point]
 	return bootstrap.Config{In: r.In, Out: r.Out, Count: 1, Map: r.Map, ScaleIn: r.Scale, ScaleOut: r.Scale}
-}
-
-// UpdateConfig returns the refresh of a part in a step, with the learning rate in
-// its map.
-func (p *NetworkPlan) UpdateConfig(part Part, step int) bootstrap.Config {
-	q := p.Parameters[part.Parameter]
-	c := bootstrap.Config{In: p.Set.MaskLevel(), Out: q.Level, Count: part.Hi - part.Lo, ScaleIn: q.GradScale, ScaleOut: q.Scale}
-	factor, y := p.updateFactor(part.Parameter, step), p.layers[q.Layer]
-	switch {
-	case q.Bias:
-		c.Map = y.face.Bias(p.Rows, factor)
-	case q.Layer == 0:
-		u := y.input.Update(factor)
-		c.Map = u.Before.Then(packing.Map{Steps: []packing.Step{{Mask: u.Mix[0][0].Mask}}}).Then(u.After)
-	default:
-		u := y.inner.Update(factor)
-		c.Map, c.Mix, c.After = u.Before, u.Mix, u.After
-	}
-	return c
-}
-
-// updateFactor returns η_k/rows of a parameter, in its units.
-func (p *NetworkPlan) updateFactor(param, step int) float64 {
-	q := p.Parameters[param]
-	f := p.Net.Optimiser.rate(q.Layer, step, p.Net.Steps) / float64(p.Net.rows())
-	if q.Bias {
-		f /= q.Parts
-	}
-	return f
 }

@@ -3,7 +3,6 @@ package nn
 import (
 	"context"
 	"fmt"
-	"math/big"
 
 	"github.com/nereid-mhe/nereid/mhe"
 )
@@ -26,10 +25,6 @@ type Updater interface {
 
 // A Combine adds momentum and weight decay to the summed gradients of a part.
 type Combine func(part Part, sum []mhe.Tensor) ([]mhe.Tensor, error)
-
-// A State is the model while it is trained: weights and momentum by parameter and
-// ciphertext.
-type State struct{ W, V [][]mhe.Tensor }
 
 // A NetworkBatch is a party's data of one pass, in the plan's layout.
 type NetworkBatch struct {
@@ -278,161 +273,4 @@ func first(ts []mhe.Tensor, err error) (mhe.Tensor, error) {
 		return mhe.Tensor{}, err
 	}
 	return ts[0], nil
-}
-
-// combine adds momentum and weight decay to the summed gradient of some
-// ciphertexts of a parameter, from lo on. The update map multiplies what is
-// replicated already by Copies.
-func (p *NetworkPlan) combine(ev mhe.Evaluator, st State, step int, part Part, sum []mhe.Tensor) ([]mhe.Tensor, error) {
-	q, o := p.Parameters[part.Parameter], p.Net.Optimiser
-	f := p.updateFactor(part.Parameter, step)
-	out := make([]mhe.Tensor, len(sum))
-	for i, g := range sum {
-		var err error
-		if o.Momentum > 0 && st.V[part.Parameter] != nil {
-			g, err = p.addScaled(ev, g, o.Momentum/(f*q.Copies), st.V[part.Parameter][part.Lo+i])
-		}
-		if err == nil && o.L2 > 0 && !q.Bias {
-			c := o.L2 * o.rate(q.Layer, step, p.Net.Steps) / (f * q.Copies)
-			g, err = p.addScaled(ev, g, c, st.W[part.Parameter][part.Lo+i])
-		}
-		if err != nil {
-			return nil, fmt.Errorf("nn: momentum and decay of %s: %w", q.Name, err)
-		}
-		out[i] = g
-	}
-	return out, nil
-}
-
-// addScaled returns g + c·v.
-func (p *NetworkPlan) addScaled(ev mhe.Evaluator, g mhe.Tensor, c float64, v mhe.Tensor) (mhe.Tensor, error) {
-	constant := make([]float64, 8)
-	for i := range constant {
-		constant[i] = c
-	}
-	return ev.AddScaled(g, mhe.Plain(constant), v)
-}
-
-// apply returns the state after updates u.
-func (p *NetworkPlan) apply(ev mhe.Evaluator, st State, u [][]mhe.Tensor) (State, error) {
-	o := p.Net.Optimiser
-	next := State{make([][]mhe.Tensor, len(u)), nil}
-	if o.Momentum > 0 {
-		next.V = u
-	} else {
-		next.V = make([][]mhe.Tensor, len(u))
-	}
-	for i := range u {
-		next.W[i] = make([]mhe.Tensor, len(u[i]))
-		for c, v := range u[i] {
-			step := v
-			var err error
-			if o.Nesterov {
-				before := mhe.Tensor{}
-				if st.V[i] != nil {
-					before = st.V[i][c]
-				}
-				if step, err = p.lookAhead(ev, v, before); err != nil {
-					return next, err
-				}
-			}
-			if next.W[i][c], err = ev.Sub(st.W[i][c], step); err != nil {
-				return next, fmt.Errorf("nn: update of %s: %w", p.Parameters[i].Name, err)
-			}
-		}
-	}
-	return next, nil
-}
-
-// lookAhead returns V + μ·(V - before), at one level less.
-func (p *NetworkPlan) lookAhead(ev mhe.Evaluator, v, before mhe.Tensor) (mhe.Tensor, error) {
-	d := v
-	if before.Scale() != nil {
-		var err error
-		if d, err = ev.Sub(v, before); err != nil {
-			return d, err
-		}
-	}
-	low, err := mhe.Drop(v, v.Level()-1)
-	if err != nil {
-		return d, err
-	}
-	return p.addScaled(ev, low, p.Net.Optimiser.Momentum, d)
-}
-
-// slots returns the slots of every ciphertext of every parameter of a model.
-func (p *NetworkPlan) slots(w []Affine) [][][]float64 {
-	out := make([][][]float64, len(p.Parameters))
-	for l, y := range p.layers {
-		if l == 0 {
-			rows := make([][]float64, len(w[0].W))
-			for k := range rows {
-				rows[k] = append(append([]float64{}, w[0].W[k]...), w[0].B[k])
-			}
-			out[y.weights] = y.input.Weights(rows)
-			continue
-		}
-		out[y.weights] = y.inner.Weights(w[l].W)
-		parts := p.Parameters[y.bias].Parts
-		out[y.bias] = [][]float64{y.face.Pack(p.Rows, func(j, _ int) float64 { return w[l].B[j] / parts })}
-	}
-	return out
-}
-
-// Read returns the model from the slots of every ciphertext of every parameter.
-func (p *NetworkPlan) Read(slots [][][]float64) []Affine {
-	out := make([]Affine, len(p.layers))
-	for l, y := range p.layers {
-		if l == 0 {
-			for _, row := range y.input.Read(slots[y.weights]) {
-				out[0].W = append(out[0].W, row[:len(row)-1])
-				out[0].B = append(out[0].B, row[len(row)-1])
-			}
-			continue
-		}
-		out[l].W = y.inner.Read(slots[y.weights])
-		for _, b := range y.face.Read(slots[y.bias][0], 0) {
-			out[l].B = append(out[l].B, b*p.Parameters[y.bias].Parts)
-		}
-	}
-	return out
-}
-
-// initial makes the state before the first step, each tensor by encode from slots,
-// level and scale.
-func (p *NetworkPlan) initial(encode func(v []float64, level int, scale *big.Float) (mhe.Tensor, error)) (State, error) {
-	st := State{W: make([][]mhe.Tensor, len(p.Parameters)), V: make([][]mhe.Tensor, len(p.Parameters))}
-	for i, cts := range p.slots(p.Net.InitialWeights()) {
-		q := p.Parameters[i]
-		for _, v := range cts {
-			t, err := encode(v, p.weightLevel(q), q.Scale)
-			if err != nil {
-				return st, err
-			}
-			st.W[i] = append(st.W[i], t)
-		}
-	}
-	return st, nil
-}
-
-// weightLevel returns the level of a parameter's weights: with Nesterov's method
-// updates come a level higher.
-func (p *NetworkPlan) weightLevel(q Parameter) int {
-	if p.Net.Optimiser.Nesterov {
-		return q.Level - 1
-	}
-	return q.Level
-}
-
-// Initial returns the public state before the first step, as ciphertexts without
-// noise.
-func (p *NetworkPlan) Initial(enc *mhe.Encoder) (State, error) {
-	return p.initial(func(v []float64, level int, scale *big.Float) (mhe.Tensor, error) {
-		b := mhe.Basis(p.Set, level)
-		c0, err := enc.Encode(v, scale, b)
-		if err != nil {
-			return mhe.Tensor{}, err
-		}
-		return mhe.NewEncrypted(c0, b.New(), scale), nil
-	})
 }
