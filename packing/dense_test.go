@@ -123,7 +123,7 @@ func TestInput(t *testing.T) {
 			grad := matmul(e, x)
 			es := l.Face().Pack(batch, func(j, s int) float64 { return e[j][s] })
 			d := l.Backward.Apply([][]float64{es}, diagonals)
-			u := l.Update(0.25)
+			u := l.Update(g.Block, 0.25)
 			requireMatrix(t, grad, l.Read(update(u, d)), 0.25)
 			for i := range grad {
 				for j := range grad[i] {
@@ -192,7 +192,7 @@ func TestInner(t *testing.T) {
 
 				grad := matmul(e, transpose(x))
 				d := l.Gradient.Apply([][]float64{es}, [][]float64{xs})
-				u := l.Update(0.5)
+				u := l.Update(g.Block, 0.5)
 				for i := range grad {
 					for j := range grad[i] {
 						grad[i][j] *= 0.5
@@ -241,7 +241,7 @@ func TestQuery(t *testing.T) {
 			require.NoError(t, err)
 			l, err := packing.NewInput(g, c.in, c.out, c.window, 1)
 			require.NoError(t, err)
-			q, err := packing.NewQuery(l, c.window/2)
+			q, err := packing.NewQuery(l, packing.Strips{Grid: g, Width: g.Block}, 0, c.window/2)
 			require.NoError(t, err)
 			relayout := append(q.Relayout(0, 1), q.Relayout(1, q.Weights)...)
 			require.NoError(t, relayout.Check(l.Ciphertexts(), c.slots))

@@ -117,6 +117,8 @@ type Update struct {
 	Mix    Mix
 	After  Map
 	Copies float64
+
+	period int // of the positions, with which sums and results repeat
 }
 
 // doublings returns the steps x ← x + Rotate(x, k) for k = from, 2·from, … below
