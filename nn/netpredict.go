@@ -65,23 +65,26 @@ type PublicRefresher interface {
 // planQuery adds predictions to the plan: to its keys, and as p.Query.
 func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	y := p.layers[0]
-	layer, err := packing.NewQuery(y.input, p.Layout.InnerWindow)
+	layer, err := packing.NewQuery(y.input, p.strips, y.first, p.Layout.InnerWindow)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrModel, err)
 	}
 	q := &QueryPlan{
-		Rows: min(p.Rows, p.Grid.Batch(layer.Window())), Blocks: layer.Blocks, Level: y.forward, Scale: mhe.Power(p.Set.LogScale()),
+		Rows: min(p.Rows, p.strips.Batch(layer.Window())), Blocks: layer.Blocks, Level: y.forward, Scale: mhe.Power(p.Set.LogScale()),
 		Weights: layer.Weights, layer: layer, wLevel: max(y.forward, working(p.Set)), factors: p.Parameters[y.weights],
 	}
 	x := mhe.TracedTensor(mhe.Range{Max: p.Net.MaxFeature, RMS: 1, Err: mhe.NewNoise(p.Set).Encrypt(q.Scale)}, q.Level, q.Scale)
 	q.wScale = mhe.PlainScale(p.Set, x, p.zTraced)
 	p.Query = q
-	trained := func(param int) mhe.Range {
-		q := p.Parameters[param]
-		return mhe.Range{Max: largeWeight, RMS: math.Sqrt(p.Net.gain(q.Layer) / float64(p.Net.inputs(q.Layer))), Err: q.Err}
+	trained := func(param, l int) mhe.Range {
+		r, q := p.weightRange(l), p.Parameters[param]
+		if r.Err = q.Err; !q.Bias {
+			r.RMS, r.Err = r.RMS*p.unit(l), r.Err*p.unit(l)
+		}
+		return r
 	}
 	c, _ := p.RelayoutConfig(0, 1)
-	first, err := c.Range(p.Set, trained(y.weights))
+	first, err := c.Range(p.Set, trained(y.weights, 0))
 	if err != nil {
 		return fmt.Errorf("nn: layout of the first layer for queries: %w", err)
 	}
@@ -102,11 +105,11 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 			out.RMS = min(out.RMS, 1)
 			return mhe.TracedTensor(out, r.Out, r.Scale), nil
 		},
-		weights: func(param int, _ mhe.Tensor) []mhe.Tensor {
+		weights: func(param, l int, _ mhe.Tensor) []mhe.Tensor {
 			q := p.Parameters[param]
 			out := make([]mhe.Tensor, q.Count)
 			for i := range out {
-				out[i] = mhe.TracedTensor(trained(param), p.weightLevel(q), q.Scale)
+				out[i] = mhe.TracedTensor(trained(param, l), p.weightLevel(q), q.Scale)
 			}
 			return out
 		},
@@ -288,7 +291,7 @@ func (t *Predictor) Predict(ctx context.Context, query string, x []mhe.Tensor, r
 		refresh: func(point int, in mhe.Tensor) (mhe.Tensor, error) {
 			return public(p.Points[point].Name, p.queryPoint(point), in)
 		},
-		weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
+		weights: func(param, _ int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
 	}
 	z, err := s.outputs(t.first, x)
 	if err != nil {
@@ -304,8 +307,7 @@ func (t *Predictor) Predict(ctx context.Context, query string, x []mhe.Tensor, r
 // their refresh, on rows that are encrypted.
 func (s *pass) outputs(w []*mhe.Operand, x []mhe.Tensor) (z mhe.Tensor, err error) {
 	n, q := s.p.Net, s.p.Query
-	s.a, s.slope = make([]mhe.Tensor, n.layers()), make([]mhe.Tensor, n.layers())
-	s.w, s.in = make([][]*mhe.Operand, n.layers()), make([]*mhe.Operand, n.layers())
+	s.begin()
 	defer s.release()
 	xs := mhe.Operands(x...)
 	defer mhe.Release(xs)

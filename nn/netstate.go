@@ -22,9 +22,33 @@ func (p *NetworkPlan) slots(w []Affine) [][][]float64 {
 			out[y.weights] = y.input.Weights(rows)
 			continue
 		}
-		out[y.weights] = y.inner.Weights(w[l].W)
-		parts := p.Parameters[y.bias].Parts
-		out[y.bias] = [][]float64{y.face.Pack(p.Rows, func(j, _ int) float64 { return w[l].B[j] / parts })}
+		strips := y.inner.Weights(times(w[l].W, p.unit(l)))
+		out[y.weights] = append(out[y.weights], strips...)
+		out[y.bias] = [][]float64{y.face.Pack(p.Rows, func(j, _ int) float64 { return w[l].B[j] / y.parts })}
+	}
+	for i, q := range p.Parameters {
+		if !q.Bias {
+			out[i] = p.strips.Pack(out[i])
+		}
+	}
+	return out
+}
+
+// unit returns what ciphertexts hold of a weight of layer l, as a part of it: layers
+// that share ciphertexts want weights at scales of their own.
+func (p *NetworkPlan) unit(l int) float64 {
+	y := p.layers[l]
+	return ratio(y.scale, p.Parameters[y.weights].Scale)
+}
+
+// times returns c·w.
+func times(w [][]float64, c float64) [][]float64 {
+	out := make([][]float64, len(w))
+	for k, row := range w {
+		out[k] = make([]float64, len(row))
+		for j, x := range row {
+			out[k][j] = c * x
+		}
 	}
 	return out
 }
@@ -33,16 +57,20 @@ func (p *NetworkPlan) slots(w []Affine) [][][]float64 {
 func (p *NetworkPlan) Read(slots [][][]float64) []Affine {
 	out := make([]Affine, len(p.layers))
 	for l, y := range p.layers {
+		strips := make([][]float64, y.strips)
+		for i := range strips {
+			strips[i] = p.strips.Strip(slots[y.weights], y.first+i)
+		}
 		if l == 0 {
-			for _, row := range y.input.Read(slots[y.weights]) {
+			for _, row := range y.input.Read(strips) {
 				out[0].W = append(out[0].W, row[:len(row)-1])
 				out[0].B = append(out[0].B, row[len(row)-1])
 			}
 			continue
 		}
-		out[l].W = y.inner.Read(slots[y.weights])
+		out[l].W = times(y.inner.Read(strips), 1/p.unit(l))
 		for _, b := range y.face.Read(slots[y.bias][0], 0) {
-			out[l].B = append(out[l].B, b*p.Parameters[y.bias].Parts)
+			out[l].B = append(out[l].B, b*y.parts)
 		}
 	}
 	return out

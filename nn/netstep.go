@@ -3,6 +3,7 @@ package nn
 import (
 	"context"
 	"fmt"
+	"math/big"
 
 	"github.com/nereid-mhe/nereid/mhe"
 )
@@ -110,24 +111,32 @@ type pass struct {
 	ev      mhe.Evaluator
 	refresh func(point int, t mhe.Tensor) (mhe.Tensor, error)
 	// weights returns a parameter. x is what it is going to be multiplied with, or
-	// added to: the trace chooses the scale by it.
-	weights func(param int, x mhe.Tensor) []mhe.Tensor
+	// added to by layer l: the trace chooses the scale by it.
+	weights func(param, l int, x mhe.Tensor) []mhe.Tensor
 
 	// first replaces the first layer's product, for rows that are encrypted.
 	first func() (mhe.Tensor, error)
 
 	a, slope []mhe.Tensor     // by layer: activations and derivatives
-	w        [][]*mhe.Operand // by layer
 	in       []*mhe.Operand   // by layer: inputs of inner layers
+	held     []mhe.Range      // by layer: of the weights, on a trace
+	scales   []*big.Float     // by layer: of the gradients of the weights
+	w        [][]*mhe.Operand // by parameter
 	grads    [][]mhe.Tensor   // by parameter
+}
+
+// begin makes room.
+func (s *pass) begin() {
+	n, params := s.p.Net.layers(), len(s.p.Parameters)
+	s.a, s.slope, s.in = make([]mhe.Tensor, n), make([]mhe.Tensor, n), make([]*mhe.Operand, n)
+	s.held, s.scales = make([]mhe.Range, n), make([]*big.Float, n)
+	s.w, s.grads = make([][]*mhe.Operand, params), make([][]mhe.Tensor, params)
 }
 
 // run returns the gradients of all parameters.
 func (s *pass) run(b NetworkBatch) ([][]mhe.Tensor, error) {
 	n := s.p.Net
-	s.a, s.slope = make([]mhe.Tensor, n.layers()), make([]mhe.Tensor, n.layers())
-	s.w, s.in = make([][]*mhe.Operand, n.layers()), make([]*mhe.Operand, n.layers())
-	s.grads = make([][]mhe.Tensor, len(s.p.Parameters))
+	s.begin()
 	defer s.release()
 	for l := range n.layers() {
 		if err := s.forward(l, b); err != nil {
@@ -199,20 +208,85 @@ func (s *pass) product(l int, b NetworkBatch) (mhe.Tensor, error) {
 		return s.first()
 	}
 	if l == 0 {
-		s.w[0] = mhe.Operands(s.weights(y.weights, mhe.Tensor{})...)
-		return first(s.ev.ProductData(y.input.Forward, s.w[0], b.x))
+		return first(s.ev.ProductData(y.input.Forward, s.load(0, mhe.Tensor{}), b.x))
 	}
 	x, err := mhe.Drop(s.a[l-1], y.forward)
 	if err != nil {
 		return x, err
 	}
 	s.in[l] = mhe.NewOperand(x)
-	s.w[l] = mhe.Operands(s.weights(y.weights, x)...)
-	z, err := first(s.ev.Product(y.inner.Forward, s.w[l], s.in[l:l+1]))
+	z, err := s.own(l)(s.ev.Product(y.inner.Forward, s.load(l, x), s.in[l:l+1]))
 	if err != nil {
 		return z, err
 	}
-	return s.ev.Add(z, s.weights(y.bias, z)[0])
+	return s.ev.Add(z, s.weights(y.bias, l, z)[0])
+}
+
+// load returns the weights of layer l for products, first with x. Layers that share
+// ciphertexts share the operands, with their decompositions.
+func (s *pass) load(l int, x mhe.Tensor) []*mhe.Operand {
+	param := s.p.layers[l].weights
+	ts := s.weights(param, l, x)
+	if s.w[param] == nil {
+		s.w[param] = mhe.Operands(ts...)
+	}
+	s.held[l] = ts[0].Range()
+	return s.loaded(l)
+}
+
+// loaded returns what load has returned.
+func (s *pass) loaded(l int) []*mhe.Operand {
+	w := s.w[s.p.layers[l].weights]
+	for _, o := range w {
+		o.Expect(s.held[l])
+	}
+	return w
+}
+
+// own returns what takes the one result of a product of weights of layer l to the
+// scale that it has with weights in the layer's own unit.
+func (s *pass) own(l int) func(ts []mhe.Tensor, err error) (mhe.Tensor, error) {
+	return func(ts []mhe.Tensor, err error) (mhe.Tensor, error) {
+		t, err := first(ts, err)
+		y := s.p.layers[l]
+		if q := s.p.Parameters[y.weights]; err == nil && y.scale.Cmp(q.Scale) != 0 {
+			unit := new(big.Float).Quo(y.scale, q.Scale)
+			t, err = mhe.Reinterpret(t, unit.Mul(unit, t.Scale()))
+		}
+		return t, err
+	}
+}
+
+// note adds gradients of the weights of layer l to those of their parameter. Layers
+// that share ciphertexts have one scale there.
+func (s *pass) note(l int, g []mhe.Tensor, err error) error {
+	if err != nil {
+		return err
+	}
+	y := s.p.layers[l]
+	q := s.p.Parameters[y.weights]
+	sums := s.grads[y.weights]
+	if sums == nil {
+		sums = make([]mhe.Tensor, q.Count)
+		s.grads[y.weights] = sums
+	}
+	s.scales[l] = g[0].Scale()
+	at, _ := s.p.strips.Place(y.first)
+	for i, t := range g {
+		if s.p.shared(q) {
+			if t, err = mhe.Drop(t, s.p.Set.MaskLevel()); err == nil {
+				t, err = mhe.Reinterpret(t, mhe.Power(s.p.gradientScale()))
+			}
+		}
+		if sum := sums[at+i]; err == nil && sum.Scale() != nil {
+			t, err = s.ev.Add(sum, t)
+		}
+		if err != nil {
+			return err
+		}
+		sums[at+i] = t
+	}
+	return nil
 }
 
 // restore refreshes t at a point, or where the plan does not, applies the point's
@@ -241,18 +315,21 @@ func (s *pass) backward(l int, b NetworkBatch, e mhe.Tensor) (below mhe.Tensor, 
 	defer op.Release()
 	es := []*mhe.Operand{op}
 	if l == 0 {
-		s.grads[y.weights], err = s.ev.ProductData(y.input.Backward, es, b.x)
-		return below, err
+		g, err := s.ev.ProductData(y.input.Backward, es, b.x)
+		return below, s.note(0, g, err)
 	}
-	if s.grads[y.weights], err = s.ev.Product(y.inner.Gradient, es, s.in[l:l+1]); err != nil {
+	g, err := s.ev.Product(y.inner.Gradient, es, s.in[l:l+1])
+	if err = s.note(l, g, err); err != nil {
 		return below, err
 	}
 	s.grads[y.bias] = []mhe.Tensor{e}
-	p, err := first(s.ev.Product(y.inner.Backward, s.w[l], es))
+	p, err := s.own(l)(s.ev.Product(y.inner.Backward, s.loaded(l), es))
 	if err != nil {
 		return below, err
 	}
-	s.w[l][0].Release()
+	if l == 1 || s.p.Layout.Strips == 1 { // nothing needs their rotations any more
+		mhe.Release(s.w[y.weights])
+	}
 	slope := s.slope[l-1].Encrypted() && s.slope[l-1].Scale() != nil
 	level := s.p.layers[l-1].backward
 	if slope {

@@ -147,7 +147,7 @@ func (t *NetworkTwin) gradient(party int) (g [][]mhe.Tensor, seen []float64, err
 				seen[point] = max(seen[point], maxAbs(x.Values()), maxAbs(out))
 				return mhe.ClearTensor(out, r.Out, r.Scale), nil
 			},
-			weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
+			weights: func(param, _ int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
 		}
 	})
 	return g, seen, err

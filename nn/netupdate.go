@@ -2,6 +2,8 @@ package nn
 
 import (
 	"fmt"
+	"math/big"
+	"slices"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/mhe"
@@ -18,14 +20,55 @@ func (p *NetworkPlan) divide() {
 	share := max(1, (total+p.Net.Parties-1)/p.Net.Parties)
 	p.Parts = nil
 	for i, q := range p.Parameters {
-		step := q.Count
-		if q.Layer == 0 {
-			step = share
-		}
-		for lo := 0; lo < q.Count; lo += step {
-			p.Parts = append(p.Parts, Part{i, lo, min(q.Count, lo+step), len(p.Parts) % p.Net.Parties})
+		mix := p.update(q, 0).Mix
+		for lo, hi := 0, 0; lo < q.Count; lo = hi {
+			hi = min(q.Count, lo+share)
+			for hi < q.Count && mixes(mix, hi) {
+				hi++
+			}
+			p.Parts = append(p.Parts, Part{i, lo, hi, len(p.Parts) % p.Net.Parties})
 		}
 	}
+}
+
+// mixes reports whether an output below at takes from an input that is not, or the
+// other way round.
+func mixes(m packing.Mix, at int) bool {
+	for i, pieces := range m {
+		for _, piece := range pieces {
+			if (i < at) != (piece.In < at) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// update returns the update of a parameter in a step, with the learning rates in it;
+// that of biases has no mix.
+func (p *NetworkPlan) update(q Parameter, step int) packing.Update {
+	if q.Bias {
+		return packing.Update{Before: p.layers[q.Layers[0]].face.Bias(p.Rows, p.factor(q, q.Layers[0], step))}
+	}
+	var all []packing.Update
+	for _, l := range q.Layers {
+		all = append(all, p.layers[l].update(p.strips.Width, p.factor(q, l, step)))
+	}
+	if p.shared(q) {
+		return p.strips.Update(all)
+	}
+	return all[0]
+}
+
+// shared reports whether the parameter is in strips.
+func (p *NetworkPlan) shared(q Parameter) bool { return p.Layout.Strips > 1 && !q.Bias }
+
+// update returns the update of the layer's weights in so many positions.
+func (y layerPlan) update(width int, factor float64) packing.Update {
+	if y.bias < 0 {
+		return y.input.Update(width, factor)
+	}
+	return y.inner.Update(width, factor)
 }
 
 // UpdateConfig returns the refresh of a part in a step, with the learning rate in
@@ -33,45 +76,59 @@ func (p *NetworkPlan) divide() {
 func (p *NetworkPlan) UpdateConfig(part Part, step int) bootstrap.Config {
 	q := p.Parameters[part.Parameter]
 	c := bootstrap.Config{In: p.Set.MaskLevel(), Out: q.Level, Count: part.Hi - part.Lo, ScaleIn: q.GradScale, ScaleOut: q.Scale}
-	factor, y := p.updateFactor(part.Parameter, step), p.layers[q.Layer]
-	switch {
-	case q.Bias:
-		c.Map = y.face.Bias(p.Rows, factor)
-	case q.Layer == 0:
-		u := y.input.Update(factor)
+	u := p.update(q, step)
+	if !p.shared(q) && !q.Bias && q.Layers[0] == 0 { // every ciphertext by itself
 		c.Map = u.Before.Then(packing.Map{Steps: []packing.Step{{Mask: u.Mix[0][0].Mask}}}).Then(u.After)
-	default:
-		u := y.inner.Update(factor)
-		c.Map, c.Mix, c.After = u.Before, u.Mix, u.After
+		return c
+	}
+	c.Map, c.Mix, c.After = u.Before, u.Mix, u.After
+	if c.Mix == nil {
+		return c
+	}
+	c.Mix = c.Mix[part.Lo:part.Hi]
+	for _, pieces := range c.Mix {
+		for k := range pieces {
+			pieces[k].In -= part.Lo
+		}
 	}
 	return c
 }
 
-// updateFactor returns η_k/rows of a parameter, in its units.
-func (p *NetworkPlan) updateFactor(param, step int) float64 {
-	q := p.Parameters[param]
-	f := p.Net.Optimiser.rate(q.Layer, step, p.Net.Steps) / float64(p.Net.rows())
-	if q.Bias {
-		f /= q.Parts
+// factor returns what the update of a layer's parameter multiplies gradients by:
+// η_k/rows, in the units in which the parameter and its gradient are held.
+func (p *NetworkPlan) factor(q Parameter, l, step int) float64 {
+	y, f := p.layers[l], p.Net.Optimiser.rate(l, step, p.Net.Steps)/float64(p.Net.rows())
+	switch {
+	case q.Bias:
+		f /= y.parts
+	case p.shared(q):
+		f *= ratio(y.scale, q.Scale) * ratio(q.GradScale, y.grad)
 	}
+	return f
+}
+
+// ratio returns a/b of two scales.
+func ratio(a, b *big.Float) float64 {
+	f, _ := new(big.Float).Quo(a, b).Float64()
 	return f
 }
 
 // combine adds momentum and weight decay to the summed gradient of some
 // ciphertexts of a parameter, from lo on. The update map multiplies what is
-// replicated already by Copies.
+// replicated already by the layer's copies.
 func (p *NetworkPlan) combine(ev mhe.Evaluator, st State, step int, part Part, sum []mhe.Tensor) ([]mhe.Tensor, error) {
 	q, o := p.Parameters[part.Parameter], p.Net.Optimiser
-	f := p.updateFactor(part.Parameter, step)
 	out := make([]mhe.Tensor, len(sum))
 	for i, g := range sum {
 		var err error
+		ct := part.Lo + i
 		if o.Momentum > 0 && st.V[part.Parameter] != nil {
-			g, err = p.addScaled(ev, g, o.Momentum/(f*q.Copies), st.V[part.Parameter][part.Lo+i])
+			c := p.constants(q, ct, step, func(int) float64 { return o.Momentum })
+			g, err = ev.AddScaled(g, c, st.V[part.Parameter][ct])
 		}
 		if err == nil && o.L2 > 0 && !q.Bias {
-			c := o.L2 * o.rate(q.Layer, step, p.Net.Steps) / (f * q.Copies)
-			g, err = p.addScaled(ev, g, c, st.W[part.Parameter][part.Lo+i])
+			c := p.constants(q, ct, step, func(l int) float64 { return o.L2 * o.rate(l, step, p.Net.Steps) })
+			g, err = ev.AddScaled(g, c, st.W[part.Parameter][ct])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("nn: momentum and decay of %s: %w", q.Name, err)
@@ -81,14 +138,33 @@ func (p *NetworkPlan) combine(ev mhe.Evaluator, st State, step int, part Part, s
 	return out, nil
 }
 
-// addScaled returns g + c·v.
-func (p *NetworkPlan) addScaled(ev mhe.Evaluator, g mhe.Tensor, c float64, v mhe.Tensor) (mhe.Tensor, error) {
-	constant := make([]float64, 8)
-	for i := range constant {
-		constant[i] = c
+// constants returns what ciphertext ct of a parameter is multiplied by so that the
+// update makes c of its layer of every value.
+func (p *NetworkPlan) constants(q Parameter, ct, step int, c func(layer int) float64) mhe.Tensor {
+	if len(q.Layers) == 1 {
+		l := q.Layers[0]
+		copies := p.layers[l].copies
+		if q.Bias {
+			copies = float64(p.Rows)
+		}
+		return constant(c(l) / (p.factor(q, l, step) * copies))
 	}
-	return ev.AddScaled(g, mhe.Plain(constant), v)
+	v := make([]float64, p.Grid.Block)
+	for _, l := range q.Layers {
+		y := p.layers[l]
+		for i := range y.strips {
+			if in, at := p.strips.Place(y.first + i); in == ct {
+				for k := range p.strips.Width {
+					v[at+k] = c(l) / (p.factor(q, l, step) * y.copies)
+				}
+			}
+		}
+	}
+	return mhe.Plain(v)
 }
+
+// constant returns c in all slots.
+func constant(c float64) mhe.Tensor { return mhe.Plain(slices.Repeat([]float64{c}, 8)) }
 
 // apply returns the state after updates u.
 func (p *NetworkPlan) apply(ev mhe.Evaluator, st State, u [][]mhe.Tensor) (State, error) {
@@ -134,5 +210,5 @@ func (p *NetworkPlan) lookAhead(ev mhe.Evaluator, v, before mhe.Tensor) (mhe.Ten
 	if err != nil {
 		return d, err
 	}
-	return p.addScaled(ev, low, p.Net.Optimiser.Momentum, d)
+	return ev.AddScaled(low, constant(p.Net.Optimiser.Momentum), d)
 }

@@ -107,7 +107,7 @@ func PlanNetwork(ctx context.Context, r PlanRequest) (*PlanSearch, error) {
 }
 
 // Distinct returns the best candidate of every ring, number of special primes and
-// placement of refreshes, the best first, and then the best of those that were
+// placement of refreshes, with and without shared ciphertexts, the best first, and then the best of those that were
 // compiled but do not fit.
 func (s *PlanSearch) Distinct() []Candidate {
 	refused := slices.DeleteFunc(slices.Clone(s.Rejected), func(c Candidate) bool { return c.Plan == nil })
@@ -115,7 +115,7 @@ func (s *PlanSearch) Distinct() []Candidate {
 	seen := map[string]bool{}
 	var out []Candidate
 	for _, c := range slices.Concat(s.Candidates, refused) {
-		key := fmt.Sprint(c.Chain, pointMask(c.Layout.NoRefresh))
+		key := fmt.Sprint(c.Chain, c.Layout.Strips > 1, pointMask(c.Layout.NoRefresh))
 		if !seen[key] {
 			seen[key] = true
 			out = append(out, c)

@@ -51,7 +51,7 @@ const (
 // returns what became of all.
 func (s *searcher) try(ctx context.Context, wanted []Candidate) ([]Candidate, error) {
 	key := func(c Candidate) string {
-		return fmt.Sprint(c.Chain, c.Layout.InputWindow, c.Layout.InputBaby, c.Layout.InnerWindow, pointMask(c.Layout.NoRefresh))
+		return fmt.Sprint(c.Chain, c.Layout.InputWindow, c.Layout.InputBaby, c.Layout.InnerWindow, c.Layout.Strips, pointMask(c.Layout.NoRefresh))
 	}
 	var fresh []int // in all
 	index := make([]int, len(wanted))
@@ -209,8 +209,9 @@ func (s *searcher) places(ctx context.Context) error {
 	return nil
 }
 
-// windows varies the windows of the best candidates, or if none fits of those that
-// need least memory too much: one of them at a time, the input's once more at the end.
+// windows varies the windows and strips of the best candidates, or if none fits of
+// those that need least memory too much: one of them at a time, the input's window once
+// more at the end.
 func (s *searcher) windows(ctx context.Context) error {
 	best := s.fitting()
 	if len(best) == 0 {
@@ -222,13 +223,16 @@ func (s *searcher) windows(ctx context.Context) error {
 			func(l *Layout, v int) { l.InputWindow, l.InputBaby = v, min(l.InputBaby, v) },
 			func(l *Layout, v int) { l.InputBaby = v / 8 }, // 1 to 16
 			func(l *Layout, v int) { l.InnerWindow = v },
+			func(l *Layout, v int) { l.Strips = v / 4 }, // 2 to 32
 			func(l *Layout, v int) { l.InputWindow, l.InputBaby = v, min(l.InputBaby, v) },
 		} {
 			var wanted []Candidate
 			for _, v := range sizes {
 				d := c
 				vary(&d.Layout, v)
-				fits := d.Layout.InputBaby <= d.Layout.InputWindow && d.Layout.InputWindow <= c.Plan.Grid.Block
+				width := c.Plan.Grid.Block / d.Layout.Strips // of a strip, for a batch in one pass
+				fits := d.Layout.InputBaby <= d.Layout.InputWindow && d.Layout.InputWindow <= c.Plan.Grid.Block &&
+					(d.Layout.Strips == 1 || max(1, s.r.Net.Batch) <= width)
 				if d.Layout = resolved(s.r.Net, c.Plan.Set.N(), d.Layout); fits {
 					wanted = append(wanted, d)
 				}
@@ -330,7 +334,7 @@ func (s *searcher) less(a, b Candidate) bool {
 }
 
 // resolved returns l with windows instead of defaults, cut to what has an effect
-// and, those that were not asked for, so that the batch fits. A network that fits no
+// and, those that were not asked for and all in strips, so that the batch fits. A network that fits no
 // grid keeps l: it is refused when it is compiled.
 func resolved(n Network, slots int, l Layout) Layout {
 	g, err := n.grid(slots)
@@ -339,11 +343,12 @@ func resolved(n Network, slots int, l Layout) Layout {
 	}
 	asked := l
 	l = l.withDefaults(n, g)
-	room := g.Block - max(1, n.Batch) + 1
-	if room < 1 { // several passes
+	room := g.Block/l.Strips - max(1, n.Batch) + 1
+	if room < 1 && l.Strips == 1 { // several passes
 		room = g.Block
 	}
-	for asked.InputWindow == 0 && l.InputWindow > 1 && l.InputWindow > room {
+	cut := func(asked int) bool { return asked == 0 || l.Strips > 1 }
+	for cut(asked.InputWindow) && l.InputWindow > 1 && l.InputWindow > room {
 		l.InputWindow /= 2
 	}
 	l.InputBaby = min(l.InputBaby, l.InputWindow)
@@ -351,7 +356,7 @@ func resolved(n Network, slots int, l Layout) Layout {
 	for i := 1; i < n.layers(); i++ {
 		widest = max(widest, min(ceilPower(n.inputs(i)), ceilPower(n.units(i))))
 	}
-	for l.InnerWindow > 1 && (l.InnerWindow > widest || asked.InnerWindow == 0 && l.InnerWindow > room) {
+	for l.InnerWindow > 1 && (l.InnerWindow > widest || cut(asked.InnerWindow) && l.InnerWindow > room) {
 		l.InnerWindow /= 2
 	}
 	return l
