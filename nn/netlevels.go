@@ -64,12 +64,9 @@ func (p *NetworkPlan) declare() {
 		q := &p.Parameters[i]
 		q.Level = working(p.Set)
 		for _, l := range q.Layers {
-			switch y := p.layers[l]; {
-			case q.Bias:
+			if y := p.layers[l]; q.Bias {
 				q.Level = max(q.Level, y.forward-1)
-			case l == 0:
-				q.Level = max(q.Level, y.forward)
-			default:
+			} else {
 				q.Level = max(q.Level, y.forward, y.backward)
 			}
 		}
@@ -77,8 +74,6 @@ func (p *NetworkPlan) declare() {
 			q.Level++
 		}
 	}
-	y := &p.layers[0] // whose product is at the level of the weights
-	y.forward = p.weightLevel(p.Parameters[y.weights])
 }
 
 // NetworkLevels returns how many primes above the masks a network needs.

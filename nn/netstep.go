@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
 )
@@ -121,16 +122,16 @@ type pass struct {
 	in       []*mhe.Operand   // by layer: inputs of inner layers
 	held     []mhe.Range      // by layer: of the weights, on a trace
 	scales   []*big.Float     // by layer: of the gradients of the weights
-	w        [][]*mhe.Operand // by parameter
+	w        [][]*mhe.Operand // by layer, see shelf
 	grads    [][]mhe.Tensor   // by parameter
 }
 
 // begin makes room.
 func (s *pass) begin() {
-	n, params := s.p.Net.layers(), len(s.p.Parameters)
+	n := s.p.Net.layers()
 	s.a, s.slope, s.in = make([]mhe.Tensor, n), make([]mhe.Tensor, n), make([]*mhe.Operand, n)
 	s.held, s.scales = make([]mhe.Range, n), make([]*big.Float, n)
-	s.w, s.grads = make([][]*mhe.Operand, params), make([][]mhe.Tensor, params)
+	s.w, s.grads = make([][]*mhe.Operand, n), make([][]mhe.Tensor, len(s.p.Parameters))
 }
 
 // run returns the gradients of all parameters.
@@ -208,39 +209,62 @@ func (s *pass) product(l int, b NetworkBatch) (mhe.Tensor, error) {
 		return s.first()
 	}
 	if l == 0 {
-		return first(s.ev.ProductData(y.input.Forward, s.load(0, mhe.Tensor{}), b.x))
+		w, err := s.load(0, mhe.Tensor{})
+		if err != nil {
+			return mhe.Tensor{}, err
+		}
+		return first(s.ev.ProductData(y.input.Forward, w, b.x))
 	}
 	x, err := mhe.Drop(s.a[l-1], y.forward)
 	if err != nil {
 		return x, err
 	}
 	s.in[l] = mhe.NewOperand(x)
-	z, err := s.own(l)(s.ev.Product(y.inner.Forward, s.load(l, x), s.in[l:l+1]))
+	w, err := s.load(l, x)
+	if err != nil {
+		return x, err
+	}
+	z, err := s.own(l)(s.ev.Product(y.inner.Forward, w, s.in[l:l+1]))
 	if err != nil {
 		return z, err
 	}
 	return s.ev.Add(z, s.weights(y.bias, l, z)[0])
 }
 
-// load returns the weights of layer l for products, first with x. Layers that share
-// ciphertexts share the operands, with their decompositions.
-func (s *pass) load(l int, x mhe.Tensor) []*mhe.Operand {
-	param := s.p.layers[l].weights
-	ts := s.weights(param, l, x)
-	if s.w[param] == nil {
-		s.w[param] = mhe.Operands(ts...)
+// load returns the weights of layer l for products, first with x.
+func (s *pass) load(l int, x mhe.Tensor) (_ []*mhe.Operand, err error) {
+	y := s.p.layers[l]
+	ts := slices.Clone(s.weights(y.weights, l, x))
+	for i := range ts {
+		if l == 0 { // otherwise the level of x is that of the product
+			if ts[i], err = mhe.Drop(ts[i], y.forward); err != nil {
+				return nil, err
+			}
+		}
 	}
-	s.held[l] = ts[0].Range()
-	return s.loaded(l)
+	if s.held[l] = ts[0].Range(); s.w[s.shelf(l)] == nil {
+		s.w[s.shelf(l)] = mhe.Operands(ts...)
+	}
+	return s.loaded(l), nil
 }
 
 // loaded returns what load has returned.
 func (s *pass) loaded(l int) []*mhe.Operand {
-	w := s.w[s.p.layers[l].weights]
+	w := s.w[s.shelf(l)]
 	for _, o := range w {
 		o.Expect(s.held[l])
 	}
 	return w
+}
+
+// shelf returns where the operands of a layer are. Inner layers that share
+// ciphertexts share them, with their decompositions; the first layer may want them
+// at a lower level.
+func (s *pass) shelf(l int) int {
+	if s.p.Layout.Strips > 1 {
+		return min(l, 1)
+	}
+	return l
 }
 
 // own returns what takes the one result of a product of weights of layer l to the
@@ -328,7 +352,7 @@ func (s *pass) backward(l int, b NetworkBatch, e mhe.Tensor) (below mhe.Tensor, 
 		return below, err
 	}
 	if l == 1 || s.p.Layout.Strips == 1 { // nothing needs their rotations any more
-		mhe.Release(s.w[y.weights])
+		mhe.Release(s.w[s.shelf(l)])
 	}
 	slope := s.slope[l-1].Encrypted() && s.slope[l-1].Scale() != nil
 	level := s.p.layers[l-1].backward

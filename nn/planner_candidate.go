@@ -87,8 +87,11 @@ func (c Candidate) String() string {
 	if c.Plan == nil {
 		return fmt.Sprintf("%v, points %s", c.Chain, pointMask(c.Layout.NoRefresh))
 	}
-	l := c.Layout
-	return fmt.Sprintf("%v, windows %d/%d/%d, %s, %s", c.Chain, l.InputWindow, l.InputBaby, l.InnerWindow, c.Packing(), c.Placement(c.Plan.Net))
+	l, shared := c.Layout, ""
+	if l.Strips > 1 {
+		shared = c.Packing() + ", "
+	}
+	return fmt.Sprintf("%v, windows %d/%d/%d, %s%s", c.Chain, l.InputWindow, l.InputBaby, l.InnerWindow, shared, c.Placement(c.Plan.Net))
 }
 
 // Packing says how the weights of layers are spread over ciphertexts.
