@@ -66,13 +66,15 @@ import (
 )
 
 // A Config says what a refresh does to its inputs: Map to each of them, then Mix
-// to all of them together, then After to each of what comes out.
+// to all of them together, then After to each of what comes out. What Plus makes of
+// the same inputs is added.
 type Config struct {
 	In, Out int         // levels of inputs and outputs
 	Count   int         // inputs of one round
 	Map     packing.Map // of every input; zero for none
 	Mix     packing.Mix // of all inputs; without outputs for none: then every input is an output
 	After   packing.Map // of every output; zero for none
+	Plus    []packing.Linear
 
 	// ScaleIn is the scale of the inputs and ScaleOut that of the outputs, to
 	// the last bit. A map without a mask cannot change the scale.
@@ -81,8 +83,32 @@ type Config struct {
 	Workers int // goroutines inside one call; 0 means 1
 }
 
-// depth returns the masks on every path from an input to an output.
-func (c *Config) depth() int { return c.Map.Depth() + c.Mix.Depth() + c.After.Depth() }
+// Linears returns the maps of which the refresh applies the sum, the first of them
+// being that of Map, Mix and After.
+func (c Config) Linears() []packing.Linear {
+	return append([]packing.Linear{{Before: c.Map, Mix: c.Mix, After: c.After}}, c.Plus...)
+}
+
+// Apply returns what comes out for one period of the slots of every input.
+func (c Config) Apply(x [][]float64) [][]float64 {
+	var sum [][]float64
+	for _, l := range c.Linears() {
+		y := l.Apply(x)
+		if sum == nil {
+			sum = y
+			continue
+		}
+		for i := range y {
+			for s, v := range y[i] {
+				sum[i][s] += v
+			}
+		}
+	}
+	return sum
+}
+
+// Masked reports whether there are masks, which carry a scale.
+func (c Config) Masked() bool { return c.Linears()[0].Depth() > 0 }
 
 // outputs returns the number of outputs.
 func (c *Config) outputs() int {
@@ -99,14 +125,13 @@ type Refresh struct {
 	cfg   Config
 	gauss rns.Gaussian
 
-	in, out       rns.Basis // Q_ℓ and Q
-	work          rns.Basis // Q, followed by the special primes if the map has masks
-	low           rns.Basis // the mask primes, which hold the masked message
-	lift          *rns.Lift // from low to what work has above in
-	div           *rns.Divider
-	before, after []step
-	mix           [][]piece // by output
-	hash          [32]byte
+	in, out rns.Basis // Q_ℓ and Q
+	work    rns.Basis // Q, followed by the special primes if the map has masks
+	low     rns.Basis // the mask primes, which hold the masked message
+	lift    *rns.Lift // from low to what work has above in
+	div     *rns.Divider
+	sum     []program
+	hash    [32]byte
 }
 
 // New prepares a refresh. Errors wrap [mhe.ErrShape].
@@ -119,7 +144,7 @@ func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
 		in: mhe.Basis(set, cfg.In), out: mhe.Basis(set, cfg.Out),
 	}
 	r.work = r.out
-	if cfg.depth() > 0 {
+	if cfg.Masked() {
 		r.work = mhe.ExtendedBasis(set, cfg.Out)
 		r.div = rns.NewDivider(r.out, r.work[len(r.out):])
 	}
@@ -145,13 +170,26 @@ func check(set params.Set, cfg *Config) error {
 		return fmt.Errorf("%w: refreshing %d ciphertexts", mhe.ErrShape, cfg.Count)
 	case cfg.ScaleIn == nil || cfg.ScaleOut == nil || cfg.ScaleIn.Sign() <= 0 || cfg.ScaleOut.Sign() <= 0:
 		return fmt.Errorf("%w: refreshing without scales", mhe.ErrShape)
-	case cfg.depth() == 0 && cfg.ScaleIn.Cmp(cfg.ScaleOut) != 0:
+	case !cfg.Masked() && cfg.ScaleIn.Cmp(cfg.ScaleOut) != 0:
 		return fmt.Errorf("%w: a map without a mask cannot change the scale", mhe.ErrShape)
 	}
-	for _, err := range []error{cfg.Map.Check(set.N()), cfg.Mix.Check(cfg.Count, set.N()), cfg.After.Check(set.N())} {
-		if err != nil {
-			return fmt.Errorf("%w: %w", mhe.ErrShape, err)
+	pieces := make(packing.Mix, len(cfg.Mix)) // of all maps, by output
+	for _, l := range cfg.Linears() {
+		if len(l.Mix) != len(cfg.Mix) || (l.Depth() > 0) != cfg.Masked() || len(cfg.Plus) > 0 && len(cfg.Mix) == 0 {
+			return fmt.Errorf("%w: a sum of maps of %d and %d outputs with %d and %d masks: want mixes with as many outputs, and masks in all or none", mhe.ErrShape, len(cfg.Mix), len(l.Mix), cfg.Linears()[0].Depth(), l.Depth())
 		}
+		used := slices.DeleteFunc(slices.Clone(l.Mix), func(p []packing.Piece) bool { return len(p) == 0 })
+		for _, err := range []error{l.Before.Check(set.N()), used.Check(cfg.Count, set.N()), l.After.Check(set.N())} {
+			if err != nil {
+				return fmt.Errorf("%w: %w", mhe.ErrShape, err)
+			}
+		}
+		for i := range l.Mix {
+			pieces[i] = append(pieces[i], l.Mix[i]...)
+		}
+	}
+	if i := slices.IndexFunc(pieces, func(p []packing.Piece) bool { return len(p) == 0 }); i >= 0 {
+		return fmt.Errorf("%w: %w: output %d of a mix has no pieces", mhe.ErrShape, packing.ErrShape, i)
 	}
 	if len(cfg.Mix) == 0 {
 		cfg.Mix, cfg.Map, cfg.After = nil, cfg.Map.Then(cfg.After), packing.Map{}
@@ -182,25 +220,30 @@ func (r *Refresh) OutputShape() mhe.Shape {
 func (r *Refresh) Hash() [32]byte { return r.hash }
 
 func (r *Refresh) digest() [32]byte {
-	b := []byte("nereid/refresh/v3")
-	for _, h := range [][32]byte{r.set.Hash(), r.cfg.Map.Hash(), r.cfg.Mix.Hash(), r.cfg.After.Hash()} {
-		b = append(b, h[:]...)
-	}
+	b := []byte("nereid/refresh/v4")
+	hash := func(h [32]byte) { b = append(b, h[:]...) }
+	hash(r.set.Hash())
+	b = binary.BigEndian.AppendUint64(b, uint64(len(r.sum)))
 	encoded := func(m *mask) {
 		if m != nil {
 			b = append(b, m.sum[:]...)
 		}
 	}
-	for _, st := range r.before {
-		encoded(st.mask)
-	}
-	for _, pieces := range r.mix {
-		for _, p := range pieces {
-			encoded(p.mask)
+	for i, l := range r.cfg.Linears() {
+		hash(l.Before.Hash())
+		hash(l.Mix.Hash())
+		hash(l.After.Hash())
+		for _, st := range r.sum[i].before {
+			encoded(st.mask)
 		}
-	}
-	for _, st := range r.after {
-		encoded(st.mask)
+		for _, pieces := range r.sum[i].mix {
+			for _, p := range pieces {
+				encoded(p.mask)
+			}
+		}
+		for _, st := range r.sum[i].after {
+			encoded(st.mask)
+		}
 	}
 	for _, v := range []int{r.cfg.In, r.cfg.Out, r.cfg.Count} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
@@ -316,8 +359,8 @@ type batch struct{ in, inEnd, out, outEnd int }
 // batches returns one batch of everything if there is a mix, and otherwise, to
 // save memory, one for each ciphertext.
 func (r *Refresh) batches() []batch {
-	if r.mix != nil {
-		return []batch{{0, r.cfg.Count, 0, len(r.mix)}}
+	if r.cfg.Mix != nil || len(r.sum) > 1 {
+		return []batch{{0, r.cfg.Count, 0, r.cfg.outputs()}}
 	}
 	b := make([]batch, r.cfg.Count)
 	for i := range b {
@@ -372,7 +415,9 @@ func (d randomness) release() {
 }
 
 // plain reports whether every output is an input as it was.
-func (r *Refresh) plain() bool { return r.mix == nil && len(r.before) == 0 }
+func (r *Refresh) plain() bool {
+	return len(r.sum) == 1 && r.sum[0].mix == nil && len(r.sum[0].before) == 0
+}
 
 // extend returns p, over Q, with borrowed limbs for the rest of work.
 func (r *Refresh) extend(p []rns.Poly) []rns.Poly {

@@ -199,7 +199,7 @@ func (p *NetworkPlan) layerUpdate(param, l int) (bootstrap.Config, mhe.Range) {
 	if p.shared(q) {
 		f := ratio(q.GradScale, y.grad)
 		u := y.update(p.strips.Width, p.factor(q, l, 0)/(p.unit(l)*f))
-		c.Count, c.Map, c.Mix, c.After = y.strips, u.Before, u.Mix, u.After
+		c.Count, c.Map, c.Mix, c.After, c.Plus = y.strips, u.Before, u.Mix, u.After, nil
 		c.ScaleIn, c.ScaleOut = y.grad, y.scale
 		r = mhe.Range{Max: r.Max * f, RMS: r.RMS * f, Err: r.Err * f}
 	}

@@ -20,10 +20,10 @@ func (p *NetworkPlan) divide() {
 	share := max(1, (total+p.Net.Parties-1)/p.Net.Parties)
 	p.Parts = nil
 	for i, q := range p.Parameters {
-		mix := p.update(q, 0).Mix
+		sum := p.update(q, 0)
 		for lo, hi := 0, 0; lo < q.Count; lo = hi {
 			hi = min(q.Count, lo+share)
-			for hi < q.Count && mixes(mix, hi) {
+			for hi < q.Count && mixes(sum, hi) {
 				hi++
 			}
 			p.Parts = append(p.Parts, Part{i, lo, hi, len(p.Parts) % p.Net.Parties})
@@ -33,31 +33,31 @@ func (p *NetworkPlan) divide() {
 
 // mixes reports whether an output below at takes from an input that is not, or the
 // other way round.
-func mixes(m packing.Mix, at int) bool {
-	for i, pieces := range m {
-		for _, piece := range pieces {
-			if (i < at) != (piece.In < at) {
-				return true
+func mixes(sum []packing.Linear, at int) bool {
+	for _, l := range sum {
+		for i, pieces := range l.Mix {
+			for _, piece := range pieces {
+				if (i < at) != (piece.In < at) {
+					return true
+				}
 			}
 		}
 	}
 	return false
 }
 
-// update returns the update of a parameter in a step, with the learning rates in it;
-// that of biases has no mix.
-func (p *NetworkPlan) update(q Parameter, step int) packing.Update {
-	if q.Bias {
-		return packing.Update{Before: p.layers[q.Layers[0]].face.Bias(p.Rows, p.factor(q, q.Layers[0], step))}
-	}
-	var all []packing.Update
+// update returns the update of a parameter in a step, as a sum of maps, with the
+// learning rates in them.
+func (p *NetworkPlan) update(q Parameter, step int) (sum []packing.Linear) {
 	for _, l := range q.Layers {
-		all = append(all, p.layers[l].update(p.strips.Width, p.factor(q, l, step)))
+		y, f := p.layers[l], p.factor(q, l, step)
+		if q.Bias {
+			sum = append(sum, packing.Linear{Before: y.face.Bias(p.Rows, f)})
+			continue
+		}
+		sum = append(sum, p.strips.Update(y.update(p.strips.Width, f), y.first, q.Count))
 	}
-	if p.shared(q) {
-		return p.strips.Update(all)
-	}
-	return all[0]
+	return sum
 }
 
 // shared reports whether the parameter is in strips.
@@ -76,21 +76,28 @@ func (y layerPlan) update(width int, factor float64) packing.Update {
 func (p *NetworkPlan) UpdateConfig(part Part, step int) bootstrap.Config {
 	q := p.Parameters[part.Parameter]
 	c := bootstrap.Config{In: p.Set.MaskLevel(), Out: q.Level, Count: part.Hi - part.Lo, ScaleIn: q.GradScale, ScaleOut: q.Scale}
-	u := p.update(q, step)
+	sum := p.update(q, step)
 	if !p.shared(q) && !q.Bias && q.Layers[0] == 0 { // every ciphertext by itself
-		c.Map = u.Before.Then(packing.Map{Steps: []packing.Step{{Mask: u.Mix[0][0].Mask}}}).Then(u.After)
+		c.Map = sum[0].Before.Then(packing.Map{Steps: []packing.Step{{Mask: sum[0].Mix[0][0].Mask}}}).Then(sum[0].After)
 		return c
 	}
-	c.Map, c.Mix, c.After = u.Before, u.Mix, u.After
-	if c.Mix == nil {
-		return c
-	}
-	c.Mix = c.Mix[part.Lo:part.Hi]
-	for _, pieces := range c.Mix {
-		for k := range pieces {
-			pieces[k].In -= part.Lo
+	var parts []packing.Linear
+	for _, l := range sum {
+		pieces := 0
+		if l.Mix != nil {
+			l.Mix = l.Mix[part.Lo:part.Hi]
+		}
+		for _, m := range l.Mix {
+			pieces += len(m)
+			for k := range m {
+				m[k].In -= part.Lo
+			}
+		}
+		if pieces > 0 || l.Mix == nil { // otherwise the layer is elsewhere
+			parts = append(parts, l)
 		}
 	}
+	c.Map, c.Mix, c.After, c.Plus = parts[0].Before, parts[0].Mix, parts[0].After, parts[1:]
 	return c
 }
 

@@ -121,14 +121,11 @@ type clearRefresh struct{}
 func (clearRefresh) RefreshPublic(_ context.Context, _ string, c bootstrap.Config, in []mhe.Tensor) ([]mhe.Tensor, error) {
 	var v [][]float64
 	for _, x := range in {
-		v = append(v, c.Map.Apply(x.Values()))
-	}
-	if c.Mix != nil {
-		v = c.Mix.Apply(v)
+		v = append(v, x.Values())
 	}
 	var out []mhe.Tensor
-	for i := range v {
-		out = append(out, mhe.ClearTensor(c.After.Apply(v[i]), c.Out, c.ScaleOut))
+	for _, y := range c.Apply(v) {
+		out = append(out, mhe.ClearTensor(y, c.Out, c.ScaleOut))
 	}
 	return out, nil
 }

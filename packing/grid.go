@@ -113,12 +113,8 @@ func (g Grid) Batch(windows ...int) int {
 // in their layout and replicated as they are: After(Mix(Before)). Copies is what
 // it multiplies values by that are already replicated so, the factor aside.
 type Update struct {
-	Before Map
-	Mix    Mix
-	After  Map
+	Linear
 	Copies float64
-
-	period int // of the positions, with which sums and results repeat
 }
 
 // doublings returns the steps x ← x + Rotate(x, k) for k = from, 2·from, … below

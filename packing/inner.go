@@ -189,10 +189,7 @@ func (l Inner) Update(width int, factor float64) Update {
 		}
 		return mask
 	}
-	u := Update{
-		Before: doublings(period, width, 1), After: doublings(period, width, -1),
-		Copies: float64(width) / float64(l.Window), period: period,
-	}
+	u := Update{Linear{Before: doublings(period, width, 1), After: doublings(period, width, -1)}, float64(width) / float64(l.Window)}
 	for i := range l.Ciphertexts() {
 		var pieces []Piece
 		for j := range l.Ciphertexts() {

@@ -127,10 +127,7 @@ func (l Input) Update(width int, factor float64) Update {
 	for p := range l.Window {
 		mask[p] = factor
 	}
-	u := Update{
-		Before: doublings(l.Window, width, 1), After: doublings(l.Window, width, -1),
-		Copies: float64(width / l.Window), period: l.Window,
-	}
+	u := Update{Linear{Before: doublings(l.Window, width, 1), After: doublings(l.Window, width, -1)}, float64(width / l.Window)}
 	for t := range l.Ciphertexts() {
 		u.Mix = append(u.Mix, []Piece{{In: t, Mask: mask}})
 	}

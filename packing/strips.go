@@ -93,64 +93,18 @@ func (s Strips) Strip(slots [][]float64, i int) []float64 {
 	return rotated(slots[ct], at)
 }
 
-// Update returns the updates of several layers, of Width each, as that of the
-// ciphertexts in which their strips follow one another. Sums over positions that not
-// all layers want are in its mix.
-func (s Strips) Update(layers []Update) Update {
-	out := Update{period: 1}
-	strips := 0
-	for _, u := range layers {
-		out.period = max(out.period, u.period)
-		strips += len(u.Mix)
-	}
-	out.period = min(out.period, s.Width)
-	out.Before, out.After = doublings(out.period, s.Width, 1), doublings(out.period, s.Width, -1)
-	out.Mix = make(Mix, s.Ciphertexts(strips))
-	index := make([]map[[2]int]int, len(out.Mix)) // of pieces, by input and rotation
-	first := 0
-	for _, u := range layers {
-		for i, pieces := range u.Mix {
-			ct, at := s.Place(first + i)
-			if index[ct] == nil {
-				index[ct] = map[[2]int]int{}
-			}
-			for _, p := range s.spread(pieces, u.period, out.period) {
-				in, from := s.Place(first + p.In)
-				key := [2]int{in, Mod(p.By+from-at, s.Slots())}
-				n, ok := index[ct][key]
-				if !ok {
-					n = len(out.Mix[ct])
-					index[ct][key] = n
-					out.Mix[ct] = append(out.Mix[ct], Piece{In: in, By: p.By + from - at, Mask: make([]float64, s.Block)})
-				}
-				for t := range s.Width {
-					out.Mix[ct][n].Mask[at+t] += p.Mask[t]
-				}
-			}
-		}
-		first += len(u.Mix)
-	}
-	return out
-}
-
-// spread returns pieces of a layer with a period for sums that are still apart by
-// position modulo a longer one: position t takes from all positions that are t
-// modulo the period.
-func (s Strips) spread(pieces []Piece, period, longer int) []Piece {
-	copies := longer / period
-	if copies <= 1 {
-		return pieces
-	}
-	var out []Piece
-	for _, p := range pieces {
-		for d := 1 - copies; d < copies; d++ {
-			q := Piece{In: p.In, By: p.By + d*period, Mask: make([]float64, s.Width)}
-			for t := range longer {
-				if from := t/period + d; from >= 0 && from < copies {
-					q.Mask[t] = p.Mask[t%period]
-				}
-			}
-			out = append(out, q)
+// Update returns the update of a layer, for Width positions, with its strips from
+// first on in so many ciphertexts: zero beyond them, so that the updates of all layers
+// may be added.
+func (s Strips) Update(u Update, first, ciphertexts int) Linear {
+	out := Linear{Before: u.Before, Mix: make(Mix, ciphertexts), After: u.After}
+	for i, pieces := range u.Mix {
+		ct, at := s.Place(first + i)
+		for _, p := range pieces {
+			in, from := s.Place(first + p.In)
+			mask := make([]float64, s.Block)
+			copy(mask[at:at+s.Width], p.Mask)
+			out.Mix[ct] = append(out.Mix[ct], Piece{In: in, By: p.By + from - at, Mask: mask})
 		}
 	}
 	return out
