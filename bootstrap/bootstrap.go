@@ -52,71 +52,15 @@ package bootstrap
 import (
 	"crypto/sha3"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/big"
 	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/mhe/rns"
-	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
 )
-
-// A Config says what a refresh does to its inputs: Map to each of them, then Mix
-// to all of them together, then After to each of what comes out. What Plus makes of
-// the same inputs is added.
-type Config struct {
-	In, Out int         // levels of inputs and outputs
-	Count   int         // inputs of one round
-	Map     packing.Map // of every input; zero for none
-	Mix     packing.Mix // of all inputs; without outputs for none: then every input is an output
-	After   packing.Map // of every output; zero for none
-	Plus    []packing.Linear
-
-	// ScaleIn is the scale of the inputs and ScaleOut that of the outputs, to
-	// the last bit. A map without a mask cannot change the scale.
-	ScaleIn, ScaleOut *big.Float
-
-	Workers int // goroutines inside one call; 0 means 1
-}
-
-// Linears returns the maps of which the refresh applies the sum, the first of them
-// being that of Map, Mix and After.
-func (c Config) Linears() []packing.Linear {
-	return append([]packing.Linear{{Before: c.Map, Mix: c.Mix, After: c.After}}, c.Plus...)
-}
-
-// Apply returns what comes out for one period of the slots of every input.
-func (c Config) Apply(x [][]float64) [][]float64 {
-	var sum [][]float64
-	for _, l := range c.Linears() {
-		y := l.Apply(x)
-		if sum == nil {
-			sum = y
-			continue
-		}
-		for i := range y {
-			for s, v := range y[i] {
-				sum[i][s] += v
-			}
-		}
-	}
-	return sum
-}
-
-// Masked reports whether there are masks, which carry a scale.
-func (c Config) Masked() bool { return c.Linears()[0].Depth() > 0 }
-
-// outputs returns the number of outputs.
-func (c *Config) outputs() int {
-	if len(c.Mix) > 0 {
-		return len(c.Mix)
-	}
-	return c.Count
-}
 
 // A Refresh holds what is computed once for all rounds of one plan point. It has
 // no scratch space and is safe for concurrent use.
@@ -155,46 +99,6 @@ func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
 	}
 	r.hash = r.digest()
 	return r, nil
-}
-
-// check also brings a config into its simplest form: without a mix there is
-// nothing between Map and After.
-func check(set params.Set, cfg *Config) error {
-	cfg.Workers = max(1, cfg.Workers)
-	switch {
-	case cfg.In < set.MaskLevel():
-		return fmt.Errorf("%w: refreshing at level %d, the masks need level %d", mhe.ErrShape, cfg.In, set.MaskLevel())
-	case cfg.Out <= cfg.In || cfg.Out > set.MaxLevel():
-		return fmt.Errorf("%w: refreshing from level %d to %d of %d", mhe.ErrShape, cfg.In, cfg.Out, set.MaxLevel())
-	case cfg.Count < 1:
-		return fmt.Errorf("%w: refreshing %d ciphertexts", mhe.ErrShape, cfg.Count)
-	case cfg.ScaleIn == nil || cfg.ScaleOut == nil || cfg.ScaleIn.Sign() <= 0 || cfg.ScaleOut.Sign() <= 0:
-		return fmt.Errorf("%w: refreshing without scales", mhe.ErrShape)
-	case !cfg.Masked() && cfg.ScaleIn.Cmp(cfg.ScaleOut) != 0:
-		return fmt.Errorf("%w: a map without a mask cannot change the scale", mhe.ErrShape)
-	}
-	pieces := make(packing.Mix, len(cfg.Mix)) // of all maps, by output
-	for _, l := range cfg.Linears() {
-		if len(l.Mix) != len(cfg.Mix) || (l.Depth() > 0) != cfg.Masked() || len(cfg.Plus) > 0 && len(cfg.Mix) == 0 {
-			return fmt.Errorf("%w: a sum of maps of %d and %d outputs with %d and %d masks: want mixes with as many outputs, and masks in all or none", mhe.ErrShape, len(cfg.Mix), len(l.Mix), cfg.Linears()[0].Depth(), l.Depth())
-		}
-		used := slices.DeleteFunc(slices.Clone(l.Mix), func(p []packing.Piece) bool { return len(p) == 0 })
-		for _, err := range []error{l.Before.Check(set.N()), used.Check(cfg.Count, set.N()), l.After.Check(set.N())} {
-			if err != nil {
-				return fmt.Errorf("%w: %w", mhe.ErrShape, err)
-			}
-		}
-		for i := range l.Mix {
-			pieces[i] = append(pieces[i], l.Mix[i]...)
-		}
-	}
-	if i := slices.IndexFunc(pieces, func(p []packing.Piece) bool { return len(p) == 0 }); i >= 0 {
-		return fmt.Errorf("%w: %w: output %d of a mix has no pieces", mhe.ErrShape, packing.ErrShape, i)
-	}
-	if len(cfg.Mix) == 0 {
-		cfg.Mix, cfg.Map, cfg.After = nil, cfg.Map.Then(cfg.After), packing.Map{}
-	}
-	return nil
 }
 
 // Shape is the shape of a share: for every input, in their order, h over Q_ℓ, and
@@ -490,124 +394,4 @@ func (r *Refresh) split(mask rns.Mask, m []uint64, h rns.Poly, p, e []int64, j i
 	}
 	mask.Split(s, m, h[j], p, e)
 	rns.NTT(s, h[j], h[j])
-}
-
-// Finish returns the refreshed tensors from the first polynomials of the inputs
-// and the sum of all parties' shares: c0 at the root is all that the other
-// parties' shares do not hold. It is nil, or nil at an input, where
-// [Refresh.ShareOwn] has put the first polynomials into the shares.
-func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) {
-	if err := r.checkFirst(c0); err != nil {
-		return nil, err
-	}
-	if err := r.checkCommon(a); err != nil {
-		return nil, err
-	}
-	if want := r.cfg.Count + r.cfg.outputs(); len(sum) != want {
-		return nil, fmt.Errorf("%w: finishing a refresh with %d polynomials, want %d", mhe.ErrShape, len(sum), want)
-	}
-	if c0 == nil {
-		c0 = make([]rns.Poly, r.cfg.Count)
-	}
-	first := r.OutputShape().New()
-	h, reenc := sum[:r.cfg.Count], sum[r.cfg.Count:]
-	for _, b := range r.batches() {
-		if err := r.uncover(c0[b.in:b.inEnd], h[b.in:b.inEnd], first[b.out:b.outEnd]); err != nil {
-			return nil, err
-		}
-	}
-	out := make([]mhe.Tensor, len(first))
-	for i, m := range first {
-		r.add(m, reenc[i])
-		out[i] = mhe.NewEncrypted(m, a[i], r.cfg.ScaleOut)
-	}
-	return out, nil
-}
-
-// uncover writes ⌊T(c0 + h)/P⌉ to first.
-func (r *Refresh) uncover(c0, h []rns.Poly, first []rns.Poly) error {
-	if r.plain() {
-		return r.masked(c0[0], h[0], first[0])
-	}
-	m, out := make([]rns.Poly, len(h)), r.extend(first)
-	defer r.giveBack(out)
-	for i := range m {
-		m[i] = r.work.Borrow()
-		if err := r.masked(c0[i], h[i], m[i]); err != nil {
-			for _, p := range m[:i+1] {
-				rns.Return(p)
-			}
-			return err
-		}
-	}
-	rns.Each(r.cfg.Workers, len(r.work), func(j int) {
-		x := limbs(m, j)
-		r.apply(j, x, limbs(out, j))
-		rns.Return(x)
-	})
-	for i := range out {
-		if r.div != nil {
-			r.div.Round(out[i], nil, nil, r.cfg.Workers)
-		}
-	}
-	return nil
-}
-
-// ErrOverflow is wrapped by errors about a value that did not fit its modulus.
-var ErrOverflow = errors.New("bootstrap: overflow")
-
-// canary looks at m - ΣM, which the protocol shows to whoever finishes it: with
-// arithmetic in order its coefficients are within the range of the masks' sum, a
-// quarter of the modulus at most. A value that has wrapped around leaves them
-// uniform modulo Q_ℓ, and then one of thousands is beyond with certainty. The
-// check opens nothing.
-func (r *Refresh) canary(low rns.Poly) error {
-	masks := float64(r.set.Parties()) * math.Exp2(float64(r.set.MaskBits()-1)-r.set.LogModulus(r.set.MaskLevel()))
-	message := math.Exp2(float64(r.set.LogMessage()) - r.set.LogModulus(r.set.MaskLevel()))
-	if got, most := r.lift.Largest(low), (masks+message)*(1+1e-9); got > most {
-		return fmt.Errorf("%w: a masked value is %.3g of the modulus, at most %.3g can be: a value beyond the masks' range entered the refresh, or a share is damaged; lower the learning rate or widen the intervals, and see what the clear twin says", ErrOverflow, got, most)
-	}
-	return nil
-}
-
-// masked writes c0 + h, lifted from Q_ℓ to all primes of work, to m, in NTT form.
-// The low limbs are in NTT form already and need no transform back. Where no map is
-// applied it leaves residues unreduced: the sum that follows reduces them.
-func (r *Refresh) masked(c0, h, m rns.Poly) error {
-	low := r.low.Borrow()
-	defer rns.Return(low)
-	k := len(r.in)
-	rns.Each(r.cfg.Workers, k, func(j int) {
-		if c0 == nil {
-			copy(m[j], h[j])
-		} else {
-			r.in[j].Add(c0[j], h[j], m[j])
-		}
-		if j < len(low) {
-			rns.INTTLazy(r.in[j], m[j], low[j]) // the lift takes any residues
-		}
-	})
-	if err := r.canary(low); err != nil {
-		return err
-	}
-	r.lift.Do(low, m[k:], r.cfg.Workers)
-	rns.Each(r.cfg.Workers, len(m)-k, func(j int) {
-		if s := r.work[k+j]; r.plain() {
-			rns.NTTLazy(s, m[k+j], m[k+j])
-		} else {
-			rns.NTT(s, m[k+j], m[k+j])
-		}
-	})
-	return nil
-}
-
-// add adds the re-encryption share to the result.
-func (r *Refresh) add(m, share rns.Poly) {
-	rns.Each(r.cfg.Workers, len(m), func(j int) {
-		if r.plain() {
-			rns.AddLazy(r.out[j], m[j], share[j])
-		} else {
-			r.out[j].Add(m[j], share[j], m[j])
-		}
-	})
 }

@@ -484,6 +484,41 @@ func BenchmarkStep(b *testing.B) {
 	}
 }
 
+// Maps can be added that have the same outputs, masks all or none, and that leave no
+// output without pieces.
+func TestSumsOfMapsRefuse(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	for name, c := range map[string]bootstrap.Config{
+		"no mix":          {Count: 1, Plus: []packing.Linear{{}}},
+		"other outputs":   {Count: 1, Mix: mixOf(1, 2, 8), Plus: []packing.Linear{{Mix: mixOf(1, 1, 8)}}},
+		"no mask":         {Count: 1, Mix: mixOf(1, 2, 8), Plus: []packing.Linear{{Mix: mixOf(1, 2, 0)}}},
+		"a mask":          {Count: 1, Mix: mixOf(1, 2, 0), Plus: []packing.Linear{{Mix: mixOf(1, 2, 8)}}},
+		"nothing at all":  {Count: 1, Mix: packing.Mix{mixOf(1, 1, 8)[0], nil}, Plus: []packing.Linear{{Mix: packing.Mix{mixOf(1, 1, 8)[0], nil}}}},
+		"an input beyond": {Count: 1, Mix: mixOf(1, 2, 8), Plus: []packing.Linear{{Mix: mixOf(2, 2, 8)}}},
+	} {
+		c.In, c.Out, c.ScaleIn, c.ScaleOut = 2, 5, mhe.Power(40), mhe.Power(40)
+		_, err := bootstrap.New(set, mhe.NewEncoder(set), c)
+		require.ErrorIs(t, err, mhe.ErrShape, name)
+	}
+}
+
+// The hash tells the maps of a sum apart, and a sum from its first map.
+func TestHashOfSums(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	seen := map[[32]byte]bool{}
+	for _, plus := range [][]packing.Linear{
+		nil, {{Mix: mixOf(1, 2, 8)}}, {{Mix: mixOf(1, 2, 16)}}, {{Mix: mixOf(1, 2, 8)}, {Mix: mixOf(1, 2, 16)}},
+		{{Before: packing.Map{Steps: []packing.Step{{Rotations: []int{1}}}}, Mix: mixOf(1, 2, 8)}},
+	} {
+		r, err := bootstrap.New(set, mhe.NewEncoder(set), bootstrap.Config{
+			In: 2, Out: 5, Count: 1, Mix: mixOf(1, 2, 8), Plus: plus, ScaleIn: mhe.Power(40), ScaleOut: mhe.Power(40),
+		})
+		require.NoError(t, err)
+		require.False(t, seen[r.Hash()])
+		seen[r.Hash()] = true
+	}
+}
+
 // Any config is either refused or computes its map: a refresh by a single party,
 // of an input that is encoded but not encrypted.
 func TestAnyMixIsRefusedOrComputed(t *testing.T) {

@@ -224,7 +224,10 @@ func (s *pass) product(l int, b NetworkBatch) (mhe.Tensor, error) {
 	if err != nil {
 		return x, err
 	}
-	z, err := s.own(l)(s.ev.Product(y.inner.Forward, w, s.in[l:l+1]))
+	z, err := first(s.ev.Product(y.inner.Forward, w, s.in[l:l+1]))
+	if err == nil {
+		z, err = s.own(l, z)
+	}
 	if err != nil {
 		return z, err
 	}
@@ -267,18 +270,16 @@ func (s *pass) shelf(l int) int {
 	return l
 }
 
-// own returns what takes the one result of a product of weights of layer l to the
-// scale that it has with weights in the layer's own unit.
-func (s *pass) own(l int) func(ts []mhe.Tensor, err error) (mhe.Tensor, error) {
-	return func(ts []mhe.Tensor, err error) (mhe.Tensor, error) {
-		t, err := first(ts, err)
-		y := s.p.layers[l]
-		if q := s.p.Parameters[y.weights]; err == nil && y.scale.Cmp(q.Scale) != 0 {
-			unit := new(big.Float).Quo(y.scale, q.Scale)
-			t, err = mhe.Reinterpret(t, unit.Mul(unit, t.Scale()))
-		}
-		return t, err
+// own returns the result of a product of weights of layer l at the scale that it has
+// with weights in the layer's own unit.
+func (s *pass) own(l int, t mhe.Tensor) (mhe.Tensor, error) {
+	y := s.p.layers[l]
+	q := s.p.Parameters[y.weights]
+	if y.scale.Cmp(q.Scale) == 0 {
+		return t, nil
 	}
+	unit := new(big.Float).Quo(y.scale, q.Scale)
+	return mhe.Reinterpret(t, unit.Mul(unit, t.Scale()))
 }
 
 // note adds gradients of the weights of layer l to those of their parameter. Layers
@@ -347,7 +348,10 @@ func (s *pass) backward(l int, b NetworkBatch, e mhe.Tensor) (below mhe.Tensor, 
 		return below, err
 	}
 	s.grads[y.bias] = []mhe.Tensor{e}
-	p, err := s.own(l)(s.ev.Product(y.inner.Backward, s.loaded(l), es))
+	p, err := first(s.ev.Product(y.inner.Backward, s.loaded(l), es))
+	if err == nil {
+		p, err = s.own(l, p)
+	}
 	if err != nil {
 		return below, err
 	}
