@@ -76,44 +76,13 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	x := mhe.TracedTensor(mhe.Range{Max: p.Net.MaxFeature, RMS: 1, Err: mhe.NewNoise(p.Set).Encrypt(q.Scale)}, q.Level, q.Scale)
 	q.wScale = mhe.PlainScale(p.Set, x, p.zTraced)
 	p.Query = q
-	trained := func(param, l int) mhe.Range {
-		r, q := p.weightRange(l), p.Parameters[param]
-		if r.Err = q.Err; !q.Bias {
-			r.RMS, r.Err = r.RMS*p.unit(l), r.Err*p.unit(l)
-		}
-		return r
-	}
 	c, _ := p.RelayoutConfig(0, 1)
-	first, err := c.Range(p.Set, trained(y.weights, 0))
+	first, err := c.Range(p.Set, p.trained(y.weights, 0))
 	if err != nil {
 		return fmt.Errorf("nn: layout of the first layer for queries: %w", err)
 	}
 	w := mhe.TracedTensor(first, q.wLevel, q.wScale)
-	s := &pass{
-		p: p, ev: ev,
-		refresh: func(point int, t mhe.Tensor) (mhe.Tensor, error) {
-			r := p.Points[point]
-			if t.Scale().Cmp(r.Scale) != 0 {
-				return t, fmt.Errorf("%w: a query comes to %q at another scale than in training", ErrModel, r.Name)
-			}
-			in := t.Range()
-			in.Max = min(in.Max, p.Room(r.Scale))
-			out, err := p.queryPoint(point).Range(p.Set, in)
-			if err != nil {
-				return t, err
-			}
-			out.RMS = min(out.RMS, 1)
-			return mhe.TracedTensor(out, r.Out, r.Scale), nil
-		},
-		weights: func(param, l int, _ mhe.Tensor) []mhe.Tensor {
-			q := p.Parameters[param]
-			out := make([]mhe.Tensor, q.Count)
-			for i := range out {
-				out[i] = mhe.TracedTensor(trained(param, l), p.weightLevel(q), q.Scale)
-			}
-			return out
-		},
-	}
+	s := p.queryPass(ev)
 	ws, xs := make([]mhe.Tensor, q.Weights), make([]mhe.Tensor, q.Blocks)
 	for i := range ws {
 		ws[i] = w
@@ -133,6 +102,44 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	q.OutputErr = raise(outputMargin * last.Err)
 	p.Keys = tr.Keys()
 	return nil
+}
+
+// trained returns what trained weights or biases of a layer are, as they are held.
+func (p *NetworkPlan) trained(param, l int) mhe.Range {
+	r, q := p.weightRange(l), p.Parameters[param]
+	if r.Err = q.Err; !q.Bias {
+		r.RMS, r.Err = r.RMS*p.unit(l), r.Err*p.unit(l)
+	}
+	return r
+}
+
+// queryPass returns the forward pass of a query on estimates.
+func (p *NetworkPlan) queryPass(ev mhe.Evaluator) *pass {
+	return &pass{
+		p: p, ev: ev,
+		refresh: func(point int, t mhe.Tensor) (mhe.Tensor, error) {
+			r := p.Points[point]
+			if t.Scale().Cmp(r.Scale) != 0 {
+				return t, fmt.Errorf("%w: a query comes to %q at another scale than in training", ErrModel, r.Name)
+			}
+			in := t.Range()
+			in.Max = min(in.Max, p.Room(r.Scale))
+			out, err := p.queryPoint(point).Range(p.Set, in)
+			if err != nil {
+				return t, err
+			}
+			out.RMS = min(out.RMS, 1)
+			return mhe.TracedTensor(out, r.Out, r.Scale), nil
+		},
+		weights: func(param, l int, _ mhe.Tensor) []mhe.Tensor {
+			q := p.Parameters[param]
+			out := make([]mhe.Tensor, q.Count)
+			for i := range out {
+				out[i] = mhe.TracedTensor(p.trained(param, l), p.weightLevel(q), q.Scale)
+			}
+			return out
+		},
+	}
 }
 
 // outputMargin is what the estimate of an output's error is raised by: errors of
