@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nereid-mhe/nereid/internal/testkit"
 	"github.com/nereid-mhe/nereid/nn"
 )
 
@@ -113,6 +114,39 @@ func TestStripsOfPlans(t *testing.T) {
 			require.ErrorContains(t, err, "take fewer strips")
 		})
 	}
+}
+
+// Parties share the ciphertexts of the aggregated refresh out where no layer lies
+// across: the parts give what the whole gives.
+func TestPartsOfStrips(t *testing.T) {
+	parts := map[string]int{} // of the weights
+	for name, c := range packed(t) {
+		n := c.n
+		n.Parties, n.Steps, n.MaxFeature, n.MaxTarget = 10, 4, 3, 1
+		p, err := nn.CompileNetwork(toySet(t, 10, n, c.layout), n, c.layout)
+		require.NoError(t, err)
+		done := make([]int, len(p.Parameters))
+		for _, part := range p.Parts {
+			q := p.Parameters[part.Parameter]
+			var in [][]float64
+			for i := range q.Count {
+				in = append(in, testkit.Random(p.Set.N(), uint64(i)))
+			}
+			require.Equal(t, done[part.Parameter], part.Lo, "in order")
+			done[part.Parameter] = part.Hi
+			want := p.UpdateConfig(nn.Part{Parameter: part.Parameter, Hi: q.Count}, 1).Apply(in)
+			got := p.UpdateConfig(part, 1).Apply(in[part.Lo:part.Hi])
+			require.Equal(t, want[part.Lo:part.Hi], got, name)
+			if !q.Bias {
+				parts[name]++
+			}
+		}
+		for i, q := range p.Parameters {
+			require.Equal(t, q.Count, done[i])
+		}
+	}
+	require.Equal(t, 2, parts["features of one layer"])
+	require.Equal(t, 1, parts["several strips of each"])
 }
 
 func TestStripsRefuse(t *testing.T) {
