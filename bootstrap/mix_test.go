@@ -507,7 +507,10 @@ func TestHashOfSums(t *testing.T) {
 	set := testkit.Toy(t, 2)
 	seen := map[[32]byte]bool{}
 	for _, plus := range [][]packing.Linear{
-		nil, {{Mix: mixOf(1, 2, 8)}}, {{Mix: mixOf(1, 2, 16)}}, {{Mix: mixOf(1, 2, 8)}, {Mix: mixOf(1, 2, 16)}},
+		nil,
+		{{Mix: mixOf(1, 2, 8)}},
+		{{Mix: mixOf(1, 2, 16)}},
+		{{Mix: mixOf(1, 2, 8)}, {Mix: mixOf(1, 2, 16)}},
 		{{Before: packing.Map{Steps: []packing.Step{{Rotations: []int{1}}}}, Mix: mixOf(1, 2, 8)}},
 	} {
 		r, err := bootstrap.New(set, mhe.NewEncoder(set), bootstrap.Config{

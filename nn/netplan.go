@@ -172,7 +172,9 @@ func (l Layout) withDefaults(n Network, g packing.Grid) Layout {
 	if l.InnerWindow == 0 {
 		l.InnerWindow = max(1, g.Block/8)
 	}
-	l.Strips = max(1, l.Strips)
+	if l.Strips == 0 {
+		l.Strips = 1
+	}
 	if l.NoRefresh == nil {
 		l.NoRefresh = make([]bool, 2*n.layers()-1)
 	}

@@ -29,10 +29,9 @@ type QueryPlan struct {
 	// shares are smallest.
 	OutputLevel int
 
-	layer   packing.Query
-	wScale  *big.Float
-	wLevel  int
-	factors Parameter // the first layer's weights as they are trained
+	layer  packing.Query
+	wScale *big.Float
+	wLevel int
 }
 
 // Openings returns the ciphertexts that are opened for so many rows.
@@ -71,7 +70,7 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	}
 	q := &QueryPlan{
 		Rows: min(p.Rows, p.strips.Batch(layer.Window())), Blocks: layer.Blocks, Level: y.forward, Scale: mhe.Power(p.Set.LogScale()),
-		Weights: layer.Weights, layer: layer, wLevel: max(y.forward, working(p.Set)), factors: p.Parameters[y.weights],
+		Weights: layer.Weights, layer: layer, wLevel: max(y.forward, working(p.Set)),
 	}
 	x := mhe.TracedTensor(mhe.Range{Max: p.Net.MaxFeature, RMS: 1, Err: mhe.NewNoise(p.Set).Encrypt(q.Scale)}, q.Level, q.Scale)
 	q.wScale = mhe.PlainScale(p.Set, x, p.zTraced)
