@@ -52,45 +52,15 @@ package bootstrap
 import (
 	"crypto/sha3"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/big"
 	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/mhe/rns"
-	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
 )
-
-// A Config says what a refresh does to its inputs: Map to each of them, then Mix
-// to all of them together, then After to each of what comes out.
-type Config struct {
-	In, Out int         // levels of inputs and outputs
-	Count   int         // inputs of one round
-	Map     packing.Map // of every input; zero for none
-	Mix     packing.Mix // of all inputs; without outputs for none: then every input is an output
-	After   packing.Map // of every output; zero for none
-
-	// ScaleIn is the scale of the inputs and ScaleOut that of the outputs, to
-	// the last bit. A map without a mask cannot change the scale.
-	ScaleIn, ScaleOut *big.Float
-
-	Workers int // goroutines inside one call; 0 means 1
-}
-
-// depth returns the masks on every path from an input to an output.
-func (c *Config) depth() int { return c.Map.Depth() + c.Mix.Depth() + c.After.Depth() }
-
-// outputs returns the number of outputs.
-func (c *Config) outputs() int {
-	if len(c.Mix) > 0 {
-		return len(c.Mix)
-	}
-	return c.Count
-}
 
 // A Refresh holds what is computed once for all rounds of one plan point. It has
 // no scratch space and is safe for concurrent use.
@@ -99,14 +69,13 @@ type Refresh struct {
 	cfg   Config
 	gauss rns.Gaussian
 
-	in, out       rns.Basis // Q_ℓ and Q
-	work          rns.Basis // Q, followed by the special primes if the map has masks
-	low           rns.Basis // the mask primes, which hold the masked message
-	lift          *rns.Lift // from low to what work has above in
-	div           *rns.Divider
-	before, after []step
-	mix           [][]piece // by output
-	hash          [32]byte
+	in, out rns.Basis // Q_ℓ and Q
+	work    rns.Basis // Q, followed by the special primes if the map has masks
+	low     rns.Basis // the mask primes, which hold the masked message
+	lift    *rns.Lift // from low to what work has above in
+	div     *rns.Divider
+	sum     []program
+	hash    [32]byte
 }
 
 // New prepares a refresh. Errors wrap [mhe.ErrShape].
@@ -119,7 +88,7 @@ func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
 		in: mhe.Basis(set, cfg.In), out: mhe.Basis(set, cfg.Out),
 	}
 	r.work = r.out
-	if cfg.depth() > 0 {
+	if cfg.Masked() {
 		r.work = mhe.ExtendedBasis(set, cfg.Out)
 		r.div = rns.NewDivider(r.out, r.work[len(r.out):])
 	}
@@ -130,33 +99,6 @@ func New(set params.Set, enc *mhe.Encoder, cfg Config) (*Refresh, error) {
 	}
 	r.hash = r.digest()
 	return r, nil
-}
-
-// check also brings a config into its simplest form: without a mix there is
-// nothing between Map and After.
-func check(set params.Set, cfg *Config) error {
-	cfg.Workers = max(1, cfg.Workers)
-	switch {
-	case cfg.In < set.MaskLevel():
-		return fmt.Errorf("%w: refreshing at level %d, the masks need level %d", mhe.ErrShape, cfg.In, set.MaskLevel())
-	case cfg.Out <= cfg.In || cfg.Out > set.MaxLevel():
-		return fmt.Errorf("%w: refreshing from level %d to %d of %d", mhe.ErrShape, cfg.In, cfg.Out, set.MaxLevel())
-	case cfg.Count < 1:
-		return fmt.Errorf("%w: refreshing %d ciphertexts", mhe.ErrShape, cfg.Count)
-	case cfg.ScaleIn == nil || cfg.ScaleOut == nil || cfg.ScaleIn.Sign() <= 0 || cfg.ScaleOut.Sign() <= 0:
-		return fmt.Errorf("%w: refreshing without scales", mhe.ErrShape)
-	case cfg.depth() == 0 && cfg.ScaleIn.Cmp(cfg.ScaleOut) != 0:
-		return fmt.Errorf("%w: a map without a mask cannot change the scale", mhe.ErrShape)
-	}
-	for _, err := range []error{cfg.Map.Check(set.N()), cfg.Mix.Check(cfg.Count, set.N()), cfg.After.Check(set.N())} {
-		if err != nil {
-			return fmt.Errorf("%w: %w", mhe.ErrShape, err)
-		}
-	}
-	if len(cfg.Mix) == 0 {
-		cfg.Mix, cfg.Map, cfg.After = nil, cfg.Map.Then(cfg.After), packing.Map{}
-	}
-	return nil
 }
 
 // Shape is the shape of a share: for every input, in their order, h over Q_ℓ, and
@@ -182,25 +124,30 @@ func (r *Refresh) OutputShape() mhe.Shape {
 func (r *Refresh) Hash() [32]byte { return r.hash }
 
 func (r *Refresh) digest() [32]byte {
-	b := []byte("nereid/refresh/v3")
-	for _, h := range [][32]byte{r.set.Hash(), r.cfg.Map.Hash(), r.cfg.Mix.Hash(), r.cfg.After.Hash()} {
-		b = append(b, h[:]...)
-	}
+	b := []byte("nereid/refresh/v4")
+	hash := func(h [32]byte) { b = append(b, h[:]...) }
+	hash(r.set.Hash())
+	b = binary.BigEndian.AppendUint64(b, uint64(len(r.sum)))
 	encoded := func(m *mask) {
 		if m != nil {
 			b = append(b, m.sum[:]...)
 		}
 	}
-	for _, st := range r.before {
-		encoded(st.mask)
-	}
-	for _, pieces := range r.mix {
-		for _, p := range pieces {
-			encoded(p.mask)
+	for i, l := range r.cfg.Linears() {
+		hash(l.Before.Hash())
+		hash(l.Mix.Hash())
+		hash(l.After.Hash())
+		for _, st := range r.sum[i].before {
+			encoded(st.mask)
 		}
-	}
-	for _, st := range r.after {
-		encoded(st.mask)
+		for _, pieces := range r.sum[i].mix {
+			for _, p := range pieces {
+				encoded(p.mask)
+			}
+		}
+		for _, st := range r.sum[i].after {
+			encoded(st.mask)
+		}
 	}
 	for _, v := range []int{r.cfg.In, r.cfg.Out, r.cfg.Count} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))
@@ -316,8 +263,8 @@ type batch struct{ in, inEnd, out, outEnd int }
 // batches returns one batch of everything if there is a mix, and otherwise, to
 // save memory, one for each ciphertext.
 func (r *Refresh) batches() []batch {
-	if r.mix != nil {
-		return []batch{{0, r.cfg.Count, 0, len(r.mix)}}
+	if r.cfg.Mix != nil || len(r.sum) > 1 {
+		return []batch{{0, r.cfg.Count, 0, r.cfg.outputs()}}
 	}
 	b := make([]batch, r.cfg.Count)
 	for i := range b {
@@ -372,7 +319,9 @@ func (d randomness) release() {
 }
 
 // plain reports whether every output is an input as it was.
-func (r *Refresh) plain() bool { return r.mix == nil && len(r.before) == 0 }
+func (r *Refresh) plain() bool {
+	return len(r.sum) == 1 && r.sum[0].mix == nil && len(r.sum[0].before) == 0
+}
 
 // extend returns p, over Q, with borrowed limbs for the rest of work.
 func (r *Refresh) extend(p []rns.Poly) []rns.Poly {
@@ -445,124 +394,4 @@ func (r *Refresh) split(mask rns.Mask, m []uint64, h rns.Poly, p, e []int64, j i
 	}
 	mask.Split(s, m, h[j], p, e)
 	rns.NTT(s, h[j], h[j])
-}
-
-// Finish returns the refreshed tensors from the first polynomials of the inputs
-// and the sum of all parties' shares: c0 at the root is all that the other
-// parties' shares do not hold. It is nil, or nil at an input, where
-// [Refresh.ShareOwn] has put the first polynomials into the shares.
-func (r *Refresh) Finish(c0, a []rns.Poly, sum mhe.Share) ([]mhe.Tensor, error) {
-	if err := r.checkFirst(c0); err != nil {
-		return nil, err
-	}
-	if err := r.checkCommon(a); err != nil {
-		return nil, err
-	}
-	if want := r.cfg.Count + r.cfg.outputs(); len(sum) != want {
-		return nil, fmt.Errorf("%w: finishing a refresh with %d polynomials, want %d", mhe.ErrShape, len(sum), want)
-	}
-	if c0 == nil {
-		c0 = make([]rns.Poly, r.cfg.Count)
-	}
-	first := r.OutputShape().New()
-	h, reenc := sum[:r.cfg.Count], sum[r.cfg.Count:]
-	for _, b := range r.batches() {
-		if err := r.uncover(c0[b.in:b.inEnd], h[b.in:b.inEnd], first[b.out:b.outEnd]); err != nil {
-			return nil, err
-		}
-	}
-	out := make([]mhe.Tensor, len(first))
-	for i, m := range first {
-		r.add(m, reenc[i])
-		out[i] = mhe.NewEncrypted(m, a[i], r.cfg.ScaleOut)
-	}
-	return out, nil
-}
-
-// uncover writes ⌊T(c0 + h)/P⌉ to first.
-func (r *Refresh) uncover(c0, h []rns.Poly, first []rns.Poly) error {
-	if r.plain() {
-		return r.masked(c0[0], h[0], first[0])
-	}
-	m, out := make([]rns.Poly, len(h)), r.extend(first)
-	defer r.giveBack(out)
-	for i := range m {
-		m[i] = r.work.Borrow()
-		if err := r.masked(c0[i], h[i], m[i]); err != nil {
-			for _, p := range m[:i+1] {
-				rns.Return(p)
-			}
-			return err
-		}
-	}
-	rns.Each(r.cfg.Workers, len(r.work), func(j int) {
-		x := limbs(m, j)
-		r.apply(j, x, limbs(out, j))
-		rns.Return(x)
-	})
-	for i := range out {
-		if r.div != nil {
-			r.div.Round(out[i], nil, nil, r.cfg.Workers)
-		}
-	}
-	return nil
-}
-
-// ErrOverflow is wrapped by errors about a value that did not fit its modulus.
-var ErrOverflow = errors.New("bootstrap: overflow")
-
-// canary looks at m - ΣM, which the protocol shows to whoever finishes it: with
-// arithmetic in order its coefficients are within the range of the masks' sum, a
-// quarter of the modulus at most. A value that has wrapped around leaves them
-// uniform modulo Q_ℓ, and then one of thousands is beyond with certainty. The
-// check opens nothing.
-func (r *Refresh) canary(low rns.Poly) error {
-	masks := float64(r.set.Parties()) * math.Exp2(float64(r.set.MaskBits()-1)-r.set.LogModulus(r.set.MaskLevel()))
-	message := math.Exp2(float64(r.set.LogMessage()) - r.set.LogModulus(r.set.MaskLevel()))
-	if got, most := r.lift.Largest(low), (masks+message)*(1+1e-9); got > most {
-		return fmt.Errorf("%w: a masked value is %.3g of the modulus, at most %.3g can be: a value beyond the masks' range entered the refresh, or a share is damaged; lower the learning rate or widen the intervals, and see what the clear twin says", ErrOverflow, got, most)
-	}
-	return nil
-}
-
-// masked writes c0 + h, lifted from Q_ℓ to all primes of work, to m, in NTT form.
-// The low limbs are in NTT form already and need no transform back. Where no map is
-// applied it leaves residues unreduced: the sum that follows reduces them.
-func (r *Refresh) masked(c0, h, m rns.Poly) error {
-	low := r.low.Borrow()
-	defer rns.Return(low)
-	k := len(r.in)
-	rns.Each(r.cfg.Workers, k, func(j int) {
-		if c0 == nil {
-			copy(m[j], h[j])
-		} else {
-			r.in[j].Add(c0[j], h[j], m[j])
-		}
-		if j < len(low) {
-			rns.INTTLazy(r.in[j], m[j], low[j]) // the lift takes any residues
-		}
-	})
-	if err := r.canary(low); err != nil {
-		return err
-	}
-	r.lift.Do(low, m[k:], r.cfg.Workers)
-	rns.Each(r.cfg.Workers, len(m)-k, func(j int) {
-		if s := r.work[k+j]; r.plain() {
-			rns.NTTLazy(s, m[k+j], m[k+j])
-		} else {
-			rns.NTT(s, m[k+j], m[k+j])
-		}
-	})
-	return nil
-}
-
-// add adds the re-encryption share to the result.
-func (r *Refresh) add(m, share rns.Poly) {
-	rns.Each(r.cfg.Workers, len(m), func(j int) {
-		if r.plain() {
-			rns.AddLazy(r.out[j], m[j], share[j])
-		} else {
-			r.out[j].Add(m[j], share[j], m[j])
-		}
-	})
 }

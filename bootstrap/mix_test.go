@@ -44,21 +44,6 @@ func mixOf(inputs, outputs, p int) packing.Mix {
 	return m
 }
 
-// want is the map of a config on floats.
-func want(c bootstrap.Config, x [][]float64) [][]float64 {
-	y := make([][]float64, len(x))
-	for i := range x {
-		y[i] = c.Map.Apply(x[i])
-	}
-	if len(c.Mix) > 0 {
-		y = c.Mix.Apply(y)
-	}
-	for i := range y {
-		y[i] = c.After.Apply(y[i])
-	}
-	return y
-}
-
 func TestRefreshMixes(t *testing.T) {
 	sums, layout := blockSum(t, testkit.Toy(t, 3), 1.0/16)
 	cyclic, err := layout.CyclicSum(2)
@@ -88,12 +73,21 @@ func TestRefreshMixes(t *testing.T) {
 			{"a mask after only", bootstrap.Config{Count: 2, Mix: mixOf(2, 3, 0), After: sums}},
 			{"map and after, no mix", bootstrap.Config{Count: 2, Map: sums, After: rotate}},
 			{"after only", bootstrap.Config{Count: 1, After: sums}},
+			{"a sum of maps", bootstrap.Config{Count: 2, Map: sums, Mix: mixOf(2, 3, 32), Plus: []packing.Linear{
+				{Mix: mixOf(2, 3, 8), After: cyclic}, {Mix: packing.Mix{nil, mixOf(2, 1, 16)[0], nil}},
+			}}},
+			{"a sum of maps without masks", bootstrap.Config{Count: 1, Mix: mixOf(1, 2, 0), Plus: []packing.Linear{
+				{Before: rotate, Mix: packing.Mix{mixOf(1, 1, 0)[0], nil}},
+			}}},
+			{"maps of an output each", bootstrap.Config{Count: 2, Mix: packing.Mix{mixOf(2, 1, 32)[0], nil}, Workers: 2, Plus: []packing.Linear{
+				{Before: rotate, Mix: packing.Mix{nil, mixOf(2, 1, 32)[0]}},
+			}}},
 			{"twice the same slot", bootstrap.Config{Count: 1, Map: double}},
 		} {
 			t.Run(fmt.Sprintf("special=%d/%s", special, tt.name), func(t *testing.T) {
 				c := tt.c
 				c.In, c.Out, c.ScaleIn, c.ScaleOut = 2, 5, mhe.Power(40), mhe.Power(40)
-				if c.Map.Depth()+c.Mix.Depth()+c.After.Depth() > 0 {
+				if c.Masked() {
 					c.ScaleOut = mhe.Power(44)
 				}
 				r, err := bootstrap.New(set, w.Encoder, c)
@@ -106,7 +100,7 @@ func TestRefreshMixes(t *testing.T) {
 					require.NoError(t, err)
 					cts = append(cts, ct)
 				}
-				got, want := round(t, w, r, cts, set.Parties(), tt.name), want(c, x)
+				got, want := round(t, w, r, cts, set.Parties(), tt.name), c.Apply(x)
 				require.Len(t, got, len(want))
 				require.Len(t, r.OutputShape(), len(want))
 				require.Len(t, r.InputShape(), c.Count)
@@ -156,7 +150,7 @@ func TestMixNoiseMatchesTheFormula(t *testing.T) {
 					sq, mean, slots := 0.0, 0.0, 0
 					for k := range rounds {
 						cts, before := noises(t, w, c.Count, c.ScaleIn, fmt.Sprint("x", k))
-						want := want(c, before)
+						want := c.Apply(before)
 						for i, x := range round(t, w, r, cts, 3, fmt.Sprint(name, k)) {
 							for j, v := range w.Open(t, x, 3) {
 								d := v - want[i][j]
@@ -299,7 +293,7 @@ func TestOwnFirstPolynomials(t *testing.T) {
 					require.Equal(t, results[0][i].Polys(), out[i].Polys())
 				}
 			}
-			for i, y := range want(c, values) {
+			for i, y := range c.Apply(values) {
 				require.Less(t, testkit.MaxDiff(w.Open(t, results[0][i], 3), y), 1e-6)
 			}
 			short := []rns.Poly{c0[0], c0[1][:2]}
@@ -490,6 +484,44 @@ func BenchmarkStep(b *testing.B) {
 	}
 }
 
+// Maps can be added that have the same outputs, masks all or none, and that leave no
+// output without pieces.
+func TestSumsOfMapsRefuse(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	for name, c := range map[string]bootstrap.Config{
+		"no mix":          {Count: 1, Plus: []packing.Linear{{}}},
+		"other outputs":   {Count: 1, Mix: mixOf(1, 2, 8), Plus: []packing.Linear{{Mix: mixOf(1, 1, 8)}}},
+		"no mask":         {Count: 1, Mix: mixOf(1, 2, 8), Plus: []packing.Linear{{Mix: mixOf(1, 2, 0)}}},
+		"a mask":          {Count: 1, Mix: mixOf(1, 2, 0), Plus: []packing.Linear{{Mix: mixOf(1, 2, 8)}}},
+		"nothing at all":  {Count: 1, Mix: packing.Mix{mixOf(1, 1, 8)[0], nil}, Plus: []packing.Linear{{Mix: packing.Mix{mixOf(1, 1, 8)[0], nil}}}},
+		"an input beyond": {Count: 1, Mix: mixOf(1, 2, 8), Plus: []packing.Linear{{Mix: mixOf(2, 2, 8)}}},
+	} {
+		c.In, c.Out, c.ScaleIn, c.ScaleOut = 2, 5, mhe.Power(40), mhe.Power(40)
+		_, err := bootstrap.New(set, mhe.NewEncoder(set), c)
+		require.ErrorIs(t, err, mhe.ErrShape, name)
+	}
+}
+
+// The hash tells the maps of a sum apart, and a sum from its first map.
+func TestHashOfSums(t *testing.T) {
+	set := testkit.Toy(t, 2)
+	seen := map[[32]byte]bool{}
+	for _, plus := range [][]packing.Linear{
+		nil,
+		{{Mix: mixOf(1, 2, 8)}},
+		{{Mix: mixOf(1, 2, 16)}},
+		{{Mix: mixOf(1, 2, 8)}, {Mix: mixOf(1, 2, 16)}},
+		{{Before: packing.Map{Steps: []packing.Step{{Rotations: []int{1}}}}, Mix: mixOf(1, 2, 8)}},
+	} {
+		r, err := bootstrap.New(set, mhe.NewEncoder(set), bootstrap.Config{
+			In: 2, Out: 5, Count: 1, Mix: mixOf(1, 2, 8), Plus: plus, ScaleIn: mhe.Power(40), ScaleOut: mhe.Power(40),
+		})
+		require.NoError(t, err)
+		require.False(t, seen[r.Hash()])
+		seen[r.Hash()] = true
+	}
+}
+
 // Any config is either refused or computes its map: a refresh by a single party,
 // of an input that is encoded but not encrypted.
 func TestAnyMixIsRefusedOrComputed(t *testing.T) {
@@ -521,8 +553,7 @@ func TestAnyMixIsRefusedOrComputed(t *testing.T) {
 		}
 		c := bootstrap.Config{In: 2, Out: number(2, 6, "out"), Count: number(1, 3, "count"), Map: slotMap(), After: slotMap(), ScaleIn: mhe.Power(40), ScaleOut: mhe.Power(40), Workers: number(0, 2, "workers")}
 		masked := rapid.Bool().Draw(t, "masked")
-		for range number(0, 3, "outputs") {
-			var pieces []packing.Piece
+		draw := func() (pieces []packing.Piece) {
 			for range number(1, 5, "pieces") {
 				p := packing.Piece{In: number(0, c.Count-1, "in"), By: number(-n, 2*n, "by")}
 				if number(0, 40, "input") == 0 {
@@ -533,9 +564,27 @@ func TestAnyMixIsRefusedOrComputed(t *testing.T) {
 				}
 				pieces = append(pieces, p)
 			}
-			c.Mix = append(c.Mix, pieces)
+			return pieces
 		}
-		bad := c.Out <= c.In || c.Map.Check(n) != nil || c.After.Check(n) != nil || c.Mix.Check(c.Count, n) != nil
+		for range number(0, 3, "outputs") {
+			c.Mix = append(c.Mix, draw())
+		}
+		for range number(0, 2, "maps to add") {
+			m := make(packing.Mix, max(0, len(c.Mix)-number(0, 40, "missing")/40))
+			for i := range m {
+				if number(0, 3, "in use") > 0 {
+					m[i] = draw()
+				}
+			}
+			c.Plus = append(c.Plus, packing.Linear{Before: slotMap(), Mix: m, After: slotMap()})
+		}
+		bad, deepest := c.Out <= c.In || len(c.Plus) > 0 && len(c.Mix) == 0, 0
+		for _, l := range c.Linears() {
+			used := slices.DeleteFunc(slices.Clone(l.Mix), func(p []packing.Piece) bool { return len(p) == 0 })
+			bad = bad || l.Before.Check(n) != nil || l.After.Check(n) != nil || used.Check(c.Count, n) != nil
+			bad = bad || len(l.Mix) != len(c.Mix) || (l.Depth() > 0) != c.Masked()
+			deepest = max(deepest, l.Depth())
+		}
 		r, err := bootstrap.New(set, enc, c)
 		if bad {
 			require.ErrorIs(t, err, mhe.ErrShape)
@@ -543,7 +592,7 @@ func TestAnyMixIsRefusedOrComputed(t *testing.T) {
 		}
 		if err != nil { // more masks than special primes have room for
 			require.ErrorIs(t, err, mhe.ErrShape)
-			require.Greater(t, c.Map.Depth()+c.Mix.Depth()+c.After.Depth(), 4)
+			require.Greater(t, deepest, 4)
 			return
 		}
 		a, err := r.Common(testkit.Source("common"))
@@ -559,7 +608,7 @@ func TestAnyMixIsRefusedOrComputed(t *testing.T) {
 		out, err := r.Finish(c0, a, share)
 		require.NoError(t, err)
 		bound := r.Range(mhe.Range{Max: 1, RMS: 1})
-		for i, y := range want(c, x) {
+		for i, y := range c.Apply(x) {
 			got, err := mhe.Reveal(enc, out[i], sk)
 			require.NoError(t, err)
 			require.Less(t, testkit.MaxDiff(got, y), 12*bound.Err+1e-12*bound.Max, "output %d", i)

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/mhe/rns"
 	"github.com/nereid-mhe/nereid/packing"
-	"github.com/nereid-mhe/nereid/params"
 )
 
 // A step is a packing.Step with its tables: a sum of rotations, nil for that by
@@ -29,6 +27,12 @@ type piece struct {
 	in   int
 	by   rns.Automorphism // nil for the rotation by 0
 	mask *mask
+}
+
+// A program is a packing.Linear with its tables.
+type program struct {
+	before, after []step
+	mix           [][]piece // by output; nil for none
 }
 
 // A mask is one period of a plaintext of the map.
@@ -61,21 +65,25 @@ type builder struct {
 // prepare makes the tables of the map. The product of the scales of the masks
 // along a path is P·ScaleOut/ScaleIn; all but the last have a power of two.
 func (r *Refresh) prepare(enc *mhe.Encoder) (err error) {
-	b := builder{
-		r: r, enc: enc, left: new(big.Float).SetPrec(128).Quo(r.cfg.ScaleOut, r.cfg.ScaleIn), depth: r.cfg.depth(),
-		rotations: map[int]rns.Automorphism{}, masks: map[[32]byte]*mask{},
+	b := builder{r: r, enc: enc, rotations: map[int]rns.Automorphism{}, masks: map[[32]byte]*mask{}}
+	for _, l := range r.cfg.Linears() {
+		b.left, b.depth = new(big.Float).SetPrec(128).Quo(r.cfg.ScaleOut, r.cfg.ScaleIn), l.Depth()
+		for _, p := range r.set.SpecialPrimes() {
+			b.left.Mul(b.left, new(big.Float).SetUint64(p))
+		}
+		var p program
+		if p.before, err = b.steps(l.Before); err != nil {
+			return err
+		}
+		if p.mix, err = b.mix(l.Mix); err != nil {
+			return err
+		}
+		if p.after, err = b.steps(l.After); err != nil {
+			return err
+		}
+		r.sum = append(r.sum, p)
 	}
-	for _, p := range r.set.SpecialPrimes() {
-		b.left.Mul(b.left, new(big.Float).SetUint64(p))
-	}
-	if r.before, err = b.steps(r.cfg.Map); err != nil {
-		return err
-	}
-	if r.mix, err = b.mix(r.cfg.Mix); err != nil {
-		return err
-	}
-	r.after, err = b.steps(r.cfg.After)
-	return err
+	return nil
 }
 
 // scale returns the scale of the next mask.
@@ -193,29 +201,65 @@ func (b *builder) mask(values []float64, scale *big.Float) (*mask, error) {
 // apply writes the whole map of limb j of the inputs x to out. It overwrites x
 // and may exchange its limbs; out overlaps none of them.
 func (r *Refresh) apply(j int, x, out [][]uint64) {
-	if r.mix == nil {
-		r.run(r.before, j, x[0], out[0])
+	borrow := func(n int) [][]uint64 {
+		p := make([][]uint64, n)
+		for i := range p {
+			p[i] = rns.BorrowLimb(r.set.N())
+		}
+		return p
+	}
+	for n, p := range r.sum {
+		from, to := x, out
+		if n < len(r.sum)-1 { // x is needed again
+			from = borrow(len(x))
+			for i := range x {
+				copy(from[i], x[i])
+			}
+			defer func() { rns.Return(from) }()
+		}
+		if n > 0 {
+			to = borrow(len(out))
+			defer func() { rns.Return(to) }()
+		}
+		r.execute(p, j, from, to)
+		if n > 0 {
+			for i := range out {
+				r.work[j].Add(out[i], to[i], out[i])
+			}
+		}
+	}
+}
+
+// execute writes what p makes of limb j of the inputs x to out, as apply does with
+// its arguments.
+func (r *Refresh) execute(p program, j int, x, out [][]uint64) {
+	if p.mix == nil {
+		r.run(p.before, j, x[0], out[0])
 		return
 	}
 	s, spare := r.work[j], rns.BorrowLimb(r.set.N())
-	if len(r.before) > 0 {
+	if len(p.before) > 0 {
 		for i := range x {
-			r.run(r.before, j, x[i], spare)
+			r.run(p.before, j, x[i], spare)
 			x[i], spare = spare, x[i]
 		}
 	}
 	var terms []rns.Term
-	for i, pieces := range r.mix {
-		terms = terms[:0]
-		for _, p := range pieces {
-			terms = append(terms, rns.Term{X: x[p.in], By: p.by, Mask: p.mask.limb(j)})
+	for i, pieces := range p.mix {
+		if len(pieces) == 0 {
+			clear(out[i])
+			continue
 		}
-		if len(r.after) == 0 {
+		terms = terms[:0]
+		for _, q := range pieces {
+			terms = append(terms, rns.Term{X: x[q.in], By: q.by, Mask: q.mask.limb(j)})
+		}
+		if len(p.after) == 0 {
 			rns.Sum(s, out[i], terms)
 			continue
 		}
 		rns.Sum(s, spare, terms)
-		r.run(r.after, j, spare, out[i])
+		r.run(p.after, j, spare, out[i])
 	}
 	rns.ReturnLimb(spare)
 }
@@ -250,109 +294,4 @@ func (r *Refresh) run(steps []step, j int, x, dst []uint64) {
 			rns.MulPeriod(s, x, x, st.mask.limbs[j])
 		}
 	}
-}
-
-// Range returns the range of the outputs for inputs of range in: the map's effect
-// on values and errors, the parties' noise, and the rounding of masks and
-// divisions. With a mix it is that of the worst slot of all outputs.
-//
-// It takes far less than [New], for it encodes no masks. Errors wrap
-// [mhe.ErrShape].
-func (c Config) Range(set params.Set, in mhe.Range) (mhe.Range, error) {
-	if err := check(set, &c); err != nil {
-		return mhe.Range{}, err
-	}
-	r := &Refresh{set: set, cfg: c}
-	if err := r.prepare(nil); err != nil {
-		return mhe.Range{}, err
-	}
-	return r.Range(in), nil
-}
-
-// Range is [Config.Range] of the refresh.
-func (r *Refresh) Range(in mhe.Range) mhe.Range {
-	noise := mhe.NewNoise(r.set)
-	parties := float64(r.set.Parties())
-	e := math.Hypot(in.Err, noise.Slots(params.Sigma*math.Sqrt(parties), r.cfg.ScaleIn))
-	n := r.period()
-	x := spread{slices.Repeat([]float64{in.Max}, n), slices.Repeat([]float64{in.RMS * in.RMS}, n), slices.Repeat([]float64{e * e}, n)}
-	x = r.spread(x, r.cfg.Map, r.before)
-	out := []spread{x}
-	if r.mix != nil {
-		out = r.spreadMix(x)
-	}
-	var worst mhe.Range
-	for _, x := range out {
-		x = r.spread(x, r.cfg.After, r.after)
-		worst.Max = max(worst.Max, slices.Max(x.bound))
-		worst.RMS = max(worst.RMS, math.Sqrt(slices.Max(x.size)))
-		worst.Err = max(worst.Err, math.Sqrt(slices.Max(x.err)))
-	}
-	fresh := float64(params.Sigma * params.Sigma * parties)
-	if r.cfg.depth() > 0 {
-		fresh += (parties + 1) / 12
-	}
-	worst.Err = math.Hypot(worst.Err, noise.Slots(math.Sqrt(fresh), r.cfg.ScaleOut))
-	return worst
-}
-
-// A spread is what is known of one period of slots: bounds, mean squares, and the
-// variances of their errors.
-type spread struct{ bound, size, err []float64 }
-
-// spread returns what a map makes of x.
-func (r *Refresh) spread(x spread, m packing.Map, steps []step) spread {
-	noise := mhe.NewNoise(r.set)
-	for i, s := range m.Steps {
-		sum, mask := packing.Map{Steps: []packing.Step{{Rotations: s.Rotations}}}, packing.Map{Steps: []packing.Step{{Mask: s.Mask}}}
-		x.bound = mask.ApplyBound(sum.ApplyBound(x.bound))
-		x.size, x.err = sum.ApplyVariance(x.size), mask.ApplyVariance(sum.ApplyVariance(x.err))
-		if st := steps[i]; st.mask != nil {
-			rounding := noise.Encode(st.mask.period, st.mask.scale)
-			for k := range x.err {
-				x.err[k] += float64(rounding * rounding * x.size[k])
-			}
-		}
-		x.size = mask.ApplyVariance(x.size)
-	}
-	return x
-}
-
-// spreadMix returns what the mix makes of inputs like x.
-func (r *Refresh) spreadMix(x spread) []spread {
-	noise := mhe.NewNoise(r.set)
-	all := func(v []float64) [][]float64 { return slices.Repeat([][]float64{v}, r.cfg.Count) }
-	bound, size, err := r.cfg.Mix.ApplyBound(all(x.bound)), r.cfg.Mix.ApplyVariance(all(x.size)), r.cfg.Mix.ApplyVariance(all(x.err))
-	out := make([]spread, len(r.mix))
-	for i, pieces := range r.mix {
-		for k, p := range pieces {
-			if p.mask == nil {
-				continue
-			}
-			rounding := noise.Encode(p.mask.period, p.mask.scale)
-			by := packing.Mod(r.cfg.Mix[i][k].By, len(x.size))
-			for t := range err[i] {
-				err[i][t] += float64(rounding * rounding * x.size[(t+by)%len(x.size)])
-			}
-		}
-		out[i] = spread{bound[i], size[i], err[i]}
-	}
-	return out
-}
-
-// period returns a number of slots after which the map's effect repeats: that of
-// its longest mask.
-func (r *Refresh) period() int {
-	n := 8
-	for _, m := range []packing.Map{r.cfg.Map, r.cfg.After} {
-		for _, s := range m.Steps {
-			n = max(n, len(s.Mask))
-		}
-	}
-	for _, pieces := range r.cfg.Mix {
-		for _, p := range pieces {
-			n = max(n, len(p.Mask))
-		}
-	}
-	return n
 }

@@ -46,6 +46,10 @@ func Passing(ts ...Tensor) []*Operand {
 // Tensor returns the tensor itself.
 func (o *Operand) Tensor() Tensor { return o.t }
 
+// Expect tells a trace what is known of those values that the next products need,
+// where the tensor holds values of several kinds.
+func (o *Operand) Expect(r Range) { o.t.rng = r }
+
 // Release gives the memory of rotations back, megabytes for each. The operand is
 // as new.
 func (o *Operand) Release() {

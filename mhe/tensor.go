@@ -98,6 +98,21 @@ func At(t Tensor, scale *big.Float) (Tensor, error) {
 	return t, nil
 }
 
+// Reinterpret returns t taken to be at another scale: the ciphertext stays what it
+// is, and every value is multiplied by the old scale over the new one.
+func Reinterpret(t Tensor, scale *big.Float) (Tensor, error) {
+	if t.plain || t.scale == nil || scale.Sign() <= 0 {
+		return Tensor{}, fmt.Errorf("%w: a tensor without a scale", ErrShape)
+	}
+	factor, _ := scaleQuo(t.scale, scale).Float64()
+	t.scale = scale
+	if t.values != nil {
+		t.values = clearBackend{}.reinterpret(t, factor).values
+	}
+	t.rng = Range{t.rng.Max * factor, t.rng.RMS * factor, t.rng.Err * factor}
+	return t, nil
+}
+
 // ClearTensor returns the tensor that stands for an encryption of values in the
 // Clear backend.
 func ClearTensor(values []float64, level int, scale *big.Float) Tensor {

@@ -2,7 +2,6 @@ package nn
 
 import (
 	"fmt"
-	"math"
 	"math/big"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
@@ -17,6 +16,11 @@ type Layout struct {
 	InputWindow int // offsets of the first layer's diagonals; a power of two
 	InputBaby   int // of which so many rotate weights before the product
 	InnerWindow int // positions over which later layers' gradients are summed locally
+
+	// Strips is how many strips a block is divided into, a power of two. With more
+	// than one the weights of all layers share ciphertexts, see [packing.Strips], if
+	// rows and windows fit a strip; with 0 or 1 every layer has its own.
+	Strips int
 
 	// NoRefresh names the points at which nothing is refreshed: the tensor keeps
 	// what levels it has, and the chain of primes is longer.
@@ -37,16 +41,15 @@ type RefreshPoint struct {
 	Range   mhe.Range   // expected
 }
 
-// A Parameter is one tensor of the model: the weights or the biases of a layer.
+// A Parameter is one tensor of the model: the weights or the biases of a layer, or
+// the weights of all layers in strips.
 type Parameter struct {
 	Name   string
-	Layer  int
+	Layers []int
 	Bias   bool
 	Count  int        // ciphertexts
 	Level  int        // of the ciphertexts
 	Scale  *big.Float // of the ciphertexts
-	Copies float64    // by which an update map multiplies a value that is replicated already
-	Parts  float64    // a bias is stored divided by this: what follows adds so many copies
 
 	GradLevel int        // of the summed gradient
 	GradScale *big.Float //
@@ -83,6 +86,7 @@ type NetworkPlan struct {
 
 	Query *QueryPlan // nil without predictions
 
+	strips  packing.Strips
 	layers  []layerPlan
 	zTraced *big.Float // scale of the first layer's outputs
 	zLast   *big.Float // scale of the network's outputs
@@ -94,15 +98,18 @@ type layerPlan struct {
 	inner    packing.Inner // of the others
 	face     packing.Face  // of the outputs
 	weights  int           // index of the parameter
-	bias     int           // -1 for none: the first layer's bias is a feature of ones
+	first    int           // strip of it from which on the weights are
+	strips   int           // of the weights
+	copies   float64       // by which an update multiplies weights that are replicated already
+	scale    *big.Float    // at which products take the weights
+	grad     *big.Float    // scale of their gradient
+	bias     int           // parameter; -1 for none: the first layer's bias is a feature of ones
+	parts    float64       // a bias is stored divided by this: what follows adds so many copies
 	xScale   *big.Float    // of the data of the first layer
 	forward  int           // level of the forward product's operands
 	backward int           // level of E, the gradient with respect to z
 	activate int           // level at which the activation, or the loss, starts
 }
-
-// working is the level of products between refreshes: one above the masks.
-func working(set params.Set) int { return set.MaskLevel() + 1 }
 
 // MaxNetworkBatch returns how many rows a party can use in a step on a ring of
 // slots slots.
@@ -111,12 +118,20 @@ func MaxNetworkBatch(n Network, slots int, l Layout) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	l = l.withDefaults(n, g)
-	windows := []int{l.InputWindow}
+	s, window, err := n.strips(g, l.withDefaults(n, g))
+	return s.Batch(window), err
+}
+
+// strips returns the strips of a layout, and the largest window.
+func (n Network) strips(g packing.Grid, l Layout) (s packing.Strips, window int, err error) {
+	window = l.InputWindow
 	for i := 1; i < n.layers(); i++ {
-		windows = append(windows, min(l.InnerWindow, ceilPower(min(n.inputs(i), n.units(i)))))
+		window = max(window, min(l.InnerWindow, ceilPower(min(n.inputs(i), n.units(i)))))
 	}
-	return g.Batch(windows...), nil
+	if s, err = packing.NewStrips(g, l.Strips, min(window, g.Block)); err != nil {
+		err = fmt.Errorf("%w: %w: take fewer strips or smaller windows", ErrModel, err)
+	}
+	return s, window, err
 }
 
 func ceilPower(n int) int {
@@ -157,6 +172,9 @@ func (l Layout) withDefaults(n Network, g packing.Grid) Layout {
 	if l.InnerWindow == 0 {
 		l.InnerWindow = max(1, g.Block/8)
 	}
+	if l.Strips == 0 {
+		l.Strips = 1
+	}
 	if l.NoRefresh == nil {
 		l.NoRefresh = make([]bool, 2*n.layers()-1)
 	}
@@ -174,69 +192,6 @@ func (l Layout) check(n Network) error {
 // the gradient with respect to the layer's input.
 func (n Network) forwardPoint(l int) int  { return l }
 func (n Network) backwardPoint(l int) int { return 2*n.layers() - 1 - l }
-
-// levels sets the levels of every layer from the last to the first: a product
-// takes one, an activation its depth, and a refresh makes them anew. It returns
-// the highest level.
-func (p *NetworkPlan) levels() int {
-	n, work := p.Net, working(p.Set)
-	skip := p.Layout.NoRefresh
-	// from E of the first layer, which only its gradient needs, upwards
-	for l := range p.layers {
-		p.layers[l].backward = work
-		if l > 0 && skip[n.backwardPoint(l)] {
-			p.layers[l].backward = p.layers[l-1].backward + 1
-			if len(n.Hidden[l-1].Activation.Coeffs()) > 2 {
-				p.layers[l].backward++
-			}
-		}
-	}
-	top := 0
-	for l := n.layers() - 1; l >= 0; l-- {
-		y := &p.layers[l]
-		if l == n.layers()-1 {
-			y.activate = y.backward + polynomialDepth(n.Loss.coeffs)
-		} else {
-			f := n.Hidden[l].Activation
-			y.activate = max(p.layers[l+1].forward+polynomialDepth(f.Coeffs()), y.backward+1+slopeDepth(f))
-		}
-		y.forward = work
-		if skip[n.forwardPoint(l)] {
-			y.forward = y.activate + 1
-		}
-		top = max(top, y.forward, y.activate, y.backward)
-	}
-	for l := range n.Hidden { // a refresh of the gradient comes out above E
-		if !skip[n.backwardPoint(l+1)] {
-			top = max(top, p.layers[l].backward+1)
-		}
-	}
-	if n.Optimiser.Nesterov { // updates come a level above the weights
-		for _, y := range p.layers {
-			top = max(top, y.forward+1, y.backward+1)
-		}
-	}
-	return top
-}
-
-// slopeDepth returns the levels of the derivative, with 0 for a constant.
-func slopeDepth(f Activation) int { return polynomialDepth(f.Derivative()) }
-
-// NetworkLevels returns how many primes above the masks a network needs.
-func NetworkLevels(n Network, l Layout) (int, error) {
-	if err := n.check(); err != nil {
-		return 0, err
-	}
-	set, err := params.InsecureToy(n.Parties, 1)
-	if err != nil {
-		return 0, err
-	}
-	p := NetworkPlan{Set: set, Net: n, Layout: l.withDefaults(n, packing.Grid{Units: 1, Block: 64}), layers: make([]layerPlan, n.layers())}
-	if err := p.Layout.check(n); err != nil {
-		return 0, err
-	}
-	return p.levels() - set.MaskLevel(), nil
-}
 
 // CompileNetwork plans n on set by running one step on a [mhe.Trace]. Errors wrap
 // [ErrModel], [packing.ErrShape] or [mhe.ErrLevel].
@@ -259,16 +214,8 @@ func CompileNetwork(set params.Set, n Network, l Layout) (*NetworkPlan, error) {
 		return nil, fmt.Errorf("%w: predictions need refreshes after the first and the last layer", ErrModel)
 	}
 	p := &NetworkPlan{Set: set, Net: n, Layout: l, Grid: g}
-	most, err := MaxNetworkBatch(n, set.N(), l)
-	if err != nil {
+	if err := p.divideRows(); err != nil {
 		return nil, err
-	}
-	if most < 1 {
-		return nil, fmt.Errorf("%w: windows of %d and %d positions leave no room for rows in blocks of %d", ErrModel, l.InputWindow, l.InnerWindow, g.Block)
-	}
-	p.Passes = (n.Batch + most - 1) / most
-	if p.Rows = n.Batch / p.Passes; p.Rows*p.Passes != n.Batch {
-		return nil, fmt.Errorf("%w: a batch of %d rows, a ciphertext of %d slots holds %d beside %d units: %d passes need a multiple of %d rows, such as %d", ErrModel, n.Batch, set.N(), most, g.Units, p.Passes, p.Passes, p.Rows*p.Passes)
 	}
 	if err := p.lay(); err != nil {
 		return nil, err
@@ -276,6 +223,7 @@ func CompileNetwork(set params.Set, n Network, l Layout) (*NetworkPlan, error) {
 	if top := p.levels(); top > set.MaxLevel() {
 		return nil, fmt.Errorf("%w: the network needs %d primes above the masks, the parameters have %d: refresh at more points or lower the degree of the activations", ErrModel, top-set.MaskLevel(), set.MaxLevel()-set.MaskLevel())
 	}
+	p.declare()
 	if err := p.trace(); err != nil {
 		return nil, err
 	}
@@ -283,13 +231,33 @@ func CompileNetwork(set params.Set, n Network, l Layout) (*NetworkPlan, error) {
 	return p, nil
 }
 
+// divideRows divides blocks into strips, and a batch into passes.
+func (p *NetworkPlan) divideRows() error {
+	n, l, g := p.Net, p.Layout, p.Grid
+	s, window, err := n.strips(g, l)
+	if err != nil {
+		return err
+	}
+	most := s.Batch(window)
+	switch {
+	case l.Strips > 1 && n.Batch > most:
+		return fmt.Errorf("%w: a batch of %d rows does not fit beside a window of %d positions into one of %d strips of %d, which hold %d rows: take fewer strips", ErrModel, n.Batch, window, l.Strips, s.Width, most)
+	case most < 1:
+		return fmt.Errorf("%w: windows of %d and %d positions leave no room for rows in blocks of %d", ErrModel, l.InputWindow, l.InnerWindow, g.Block)
+	}
+	p.strips, p.Passes = s, (n.Batch+most-1)/most
+	if p.Rows = n.Batch / p.Passes; p.Rows*p.Passes != n.Batch {
+		return fmt.Errorf("%w: a batch of %d rows, a ciphertext of %d slots holds %d beside %d units: %d passes need a multiple of %d rows, such as %d", ErrModel, n.Batch, g.Slots(), most, g.Units, p.Passes, p.Passes, p.Rows*p.Passes)
+	}
+	return nil
+}
+
 // lay makes the layouts and names of layers, points and parameters.
 func (p *NetworkPlan) lay() error {
 	n := p.Net
 	p.Points = make([]RefreshPoint, 2*n.layers()-1)
 	for l := range n.layers() {
-		y := layerPlan{bias: -1, weights: len(p.Parameters)}
-		param := Parameter{Name: fmt.Sprintf("weights %d", l+1), Layer: l}
+		y := layerPlan{bias: -1}
 		point := RefreshPoint{Name: fmt.Sprintf("forward %d", l+1)}
 		if l == 0 {
 			in, err := packing.NewInput(p.Grid, n.Features+1, n.units(0), p.Layout.InputWindow, p.Layout.InputBaby)
@@ -297,20 +265,19 @@ func (p *NetworkPlan) lay() error {
 				return fmt.Errorf("%w: layer 1: %w", ErrModel, err)
 			}
 			y.input, y.face = in, in.Face()
-			param.Count, param.Copies = in.Ciphertexts(), in.Update(1).Copies
-			p.Parameters = append(p.Parameters, param)
+			p.place(&y, l, in.Ciphertexts(), in.Update(p.strips.Width, 1).Copies)
+			y.input.Forward, y.input.Backward = p.strips.Read(in.Forward, y.first), p.strips.Write(in.Backward, y.first)
 		} else {
 			in, err := packing.NewInner(p.Grid, n.inputs(l), n.units(l), min(p.Layout.InnerWindow, p.Grid.Block), l%2 == 0)
 			if err != nil {
 				return fmt.Errorf("%w: layer %d: %w", ErrModel, l+1, err)
 			}
 			y.inner, y.face = in, in.Output()
-			param.Count, param.Copies = in.Ciphertexts(), in.Update(1).Copies
-			y.bias = len(p.Parameters) + 1
-			p.Parameters = append(p.Parameters, param, Parameter{
-				Name: fmt.Sprintf("biases %d", l+1), Layer: l, Bias: true, Count: 1, Copies: float64(p.Rows),
-				Parts: float64(max(1, in.InSize/in.OutSize)),
-			})
+			p.place(&y, l, in.Ciphertexts(), in.Update(p.strips.Width, 1).Copies)
+			y.inner.Forward, y.inner.Backward = p.strips.Read(in.Forward, y.first), p.strips.Read(in.Backward, y.first)
+			y.inner.Gradient = p.strips.Write(in.Gradient, y.first)
+			y.bias, y.parts = len(p.Parameters), float64(max(1, in.InSize/in.OutSize))
+			p.Parameters = append(p.Parameters, Parameter{Name: fmt.Sprintf("biases %d", l+1), Layers: []int{l}, Bias: true, Count: 1})
 			point.Map = in.Sum
 			p.Points[n.backwardPoint(l)] = RefreshPoint{Name: fmt.Sprintf("backward %d", l+1), Map: in.BackSum}
 		}
@@ -323,103 +290,25 @@ func (p *NetworkPlan) lay() error {
 	return nil
 }
 
-// divide shares the aggregated refresh out among the parties: each adds up and
-// finishes about as many ciphertexts. Ciphertexts that a map mixes stay together.
-func (p *NetworkPlan) divide() {
-	total := 0
-	for _, q := range p.Parameters {
-		total += q.Count
+// place gives the weights of layer l, so many strips, a place: in ciphertexts of
+// their own, or after those of the layer before.
+func (p *NetworkPlan) place(y *layerPlan, l, strips int, copies float64) {
+	y.strips, y.copies = strips, copies
+	switch {
+	case p.Layout.Strips == 1:
+		y.weights = len(p.Parameters)
+		p.Parameters = append(p.Parameters, Parameter{Name: fmt.Sprintf("weights %d", l+1)})
+	case l == 0:
+		p.Parameters = append(p.Parameters, Parameter{Name: "weights"})
+	default:
+		y.first = p.layers[l-1].first + p.layers[l-1].strips
 	}
-	share := max(1, (total+p.Net.Parties-1)/p.Net.Parties)
-	p.Parts = nil
-	for i, q := range p.Parameters {
-		step := q.Count
-		if q.Layer == 0 {
-			step = share
-		}
-		for lo := 0; lo < q.Count; lo += step {
-			p.Parts = append(p.Parts, Part{i, lo, min(q.Count, lo+step), len(p.Parts) % p.Net.Parties})
-		}
-	}
-}
-
-// targetScale returns log2 of the scale at which a polynomial of x gives scale
-// 2^want: its leading coefficient goes into the scale.
-func (p *NetworkPlan) targetScale(coeffs []float64, want float64) float64 {
-	d := len(coeffs) - 1
-	lead := math.Log2(math.Abs(coeffs[d]))
-	return (want + float64(d-1)*float64(p.Set.LogScale()) + lead) / float64(d)
-}
-
-// exact returns 2^log as a scale.
-func exact(log float64) *big.Float {
-	whole := math.Floor(log)
-	f := new(big.Float).SetPrec(128).SetFloat64(math.Exp2(log - whole))
-	return f.SetMantExp(f, int(whole))
-}
-
-// gradientRoom is log2 of what the masks hold of gradients beyond 1 at most: summed
-// over windows of samples and parties they are larger than activations. The clear
-// twin watches that it is enough.
-const gradientRoom = 7
-
-// gradientBits returns the room for the gradient of the last layer: every party's
-// windows at their worst, up to gradientRoom. What is not needed makes gradients,
-// and with them the weights, more precise.
-func (p *NetworkPlan) gradientBits() int {
-	y := p.last()
-	window := y.inner.Window
-	if len(p.layers) == 1 {
-		window = y.input.Window
-	}
-	worst := float64(p.Net.Parties*window*p.Passes) * outputSlack
-	return min(gradientRoom, int(math.Ceil(math.Log2(worst))))
-}
-
-// zScale returns the scale of the outputs of layer l: where the activation gives
-// the default scale, or where the loss gives that of gradients.
-func (p *NetworkPlan) zScale(l int) *big.Float {
-	if l < len(p.Net.Hidden) {
-		f := p.Net.Hidden[l].Activation
-		room := float64(p.Set.LogMessage()) - math.Log2(outputSlack*f.Bound())
-		return exact(min(p.targetScale(f.Coeffs(), float64(p.Set.LogScale())), room))
-	}
-	grad := float64(min(p.Set.LogScale(), p.Set.LogMessage()-p.gradientBits()))
-	room := float64(p.Set.LogMessage()) - math.Log2(outputSlack*p.Net.Loss.bound)
-	return exact(min(p.targetScale(p.Net.Loss.coeffs, grad), room))
+	q := &p.Parameters[y.weights]
+	q.Layers, q.Count = append(q.Layers, l), p.strips.Ciphertexts(y.first+strips)
 }
 
 // PointConfig returns the refresh of a point.
 func (p *NetworkPlan) PointConfig(point int) bootstrap.Config {
 	r := p.Points[point]
 	return bootstrap.Config{In: r.In, Out: r.Out, Count: 1, Map: r.Map, ScaleIn: r.Scale, ScaleOut: r.Scale}
-}
-
-// UpdateConfig returns the refresh of a part in a step, with the learning rate in
-// its map.
-func (p *NetworkPlan) UpdateConfig(part Part, step int) bootstrap.Config {
-	q := p.Parameters[part.Parameter]
-	c := bootstrap.Config{In: p.Set.MaskLevel(), Out: q.Level, Count: part.Hi - part.Lo, ScaleIn: q.GradScale, ScaleOut: q.Scale}
-	factor, y := p.updateFactor(part.Parameter, step), p.layers[q.Layer]
-	switch {
-	case q.Bias:
-		c.Map = y.face.Bias(p.Rows, factor)
-	case q.Layer == 0:
-		u := y.input.Update(factor)
-		c.Map = u.Before.Then(packing.Map{Steps: []packing.Step{{Mask: u.Mix[0][0].Mask}}}).Then(u.After)
-	default:
-		u := y.inner.Update(factor)
-		c.Map, c.Mix, c.After = u.Before, u.Mix, u.After
-	}
-	return c
-}
-
-// updateFactor returns η_k/rows of a parameter, in its units.
-func (p *NetworkPlan) updateFactor(param, step int) float64 {
-	q := p.Parameters[param]
-	f := p.Net.Optimiser.rate(q.Layer, step, p.Net.Steps) / float64(p.Net.rows())
-	if q.Bias {
-		f /= q.Parts
-	}
-	return f
 }

@@ -33,10 +33,9 @@ type QueryPlan struct {
 	// their rotations, which a party keeps from query to query.
 	Memory int
 
-	layer   packing.Query
-	wScale  *big.Float
-	wLevel  int
-	factors Parameter // the first layer's weights as they are trained
+	layer  packing.Query
+	wScale *big.Float
+	wLevel int
 }
 
 // Openings returns the ciphertexts that are opened for so many rows.
@@ -69,52 +68,24 @@ type PublicRefresher interface {
 // planQuery adds predictions to the plan: to its keys, and as p.Query.
 func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	y := p.layers[0]
-	layer, err := packing.NewQuery(y.input, p.Layout.InnerWindow)
+	layer, err := packing.NewQuery(y.input, p.strips, y.first, p.Layout.InnerWindow)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrModel, err)
 	}
 	q := &QueryPlan{
-		Rows: min(p.Rows, p.Grid.Batch(layer.Window())), Blocks: layer.Blocks, Level: y.forward, Scale: mhe.Power(p.Set.LogScale()),
-		Weights: layer.Weights, layer: layer, wLevel: max(y.forward, working(p.Set)), factors: p.Parameters[y.weights],
+		Rows: min(p.Rows, p.strips.Batch(layer.Window())), Blocks: layer.Blocks, Level: y.forward, Scale: mhe.Power(p.Set.LogScale()),
+		Weights: layer.Weights, layer: layer, wLevel: max(y.forward, working(p.Set)),
 	}
 	x := mhe.TracedTensor(mhe.Range{Max: p.Net.MaxFeature, RMS: 1, Err: mhe.NewNoise(p.Set).Encrypt(q.Scale)}, q.Level, q.Scale)
 	q.wScale = mhe.PlainScale(p.Set, x, p.zTraced)
 	p.Query = q
-	trained := func(param int) mhe.Range {
-		q := p.Parameters[param]
-		return mhe.Range{Max: largeWeight, RMS: math.Sqrt(p.Net.gain(q.Layer) / float64(p.Net.inputs(q.Layer))), Err: q.Err}
-	}
 	c, _ := p.RelayoutConfig(0, 1)
-	first, err := c.Range(p.Set, trained(y.weights))
+	first, err := c.Range(p.Set, p.trained(y.weights, 0))
 	if err != nil {
 		return fmt.Errorf("nn: layout of the first layer for queries: %w", err)
 	}
 	w := mhe.TracedTensor(first, q.wLevel, q.wScale)
-	s := &pass{
-		p: p, ev: ev,
-		refresh: func(point int, t mhe.Tensor) (mhe.Tensor, error) {
-			r := p.Points[point]
-			if t.Scale().Cmp(r.Scale) != 0 {
-				return t, fmt.Errorf("%w: a query comes to %q at another scale than in training", ErrModel, r.Name)
-			}
-			in := t.Range()
-			in.Max = min(in.Max, p.Room(r.Scale))
-			out, err := p.queryPoint(point).Range(p.Set, in)
-			if err != nil {
-				return t, err
-			}
-			out.RMS = min(out.RMS, 1)
-			return mhe.TracedTensor(out, r.Out, r.Scale), nil
-		},
-		weights: func(param int, _ mhe.Tensor) []mhe.Tensor {
-			q := p.Parameters[param]
-			out := make([]mhe.Tensor, q.Count)
-			for i := range out {
-				out[i] = mhe.TracedTensor(trained(param), p.weightLevel(q), q.Scale)
-			}
-			return out
-		},
-	}
+	s := p.queryPass(ev)
 	ws, xs := make([]mhe.Tensor, q.Weights), make([]mhe.Tensor, q.Blocks)
 	for i := range ws {
 		ws[i] = w
@@ -136,6 +107,44 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	q.OutputErr = raise(outputMargin * last.Err)
 	p.Keys = tr.Keys()
 	return nil
+}
+
+// trained returns what trained weights or biases of a layer are, as they are held.
+func (p *NetworkPlan) trained(param, l int) mhe.Range {
+	r, q := p.weightRange(l), p.Parameters[param]
+	if r.Err = q.Err; !q.Bias {
+		r.RMS, r.Err = r.RMS*p.unit(l), r.Err*p.unit(l)
+	}
+	return r
+}
+
+// queryPass returns the forward pass of a query on estimates.
+func (p *NetworkPlan) queryPass(ev mhe.Evaluator) *pass {
+	return &pass{
+		p: p, ev: ev,
+		refresh: func(point int, t mhe.Tensor) (mhe.Tensor, error) {
+			r := p.Points[point]
+			if t.Scale().Cmp(r.Scale) != 0 {
+				return t, fmt.Errorf("%w: a query comes to %q at another scale than in training", ErrModel, r.Name)
+			}
+			in := t.Range()
+			in.Max = min(in.Max, p.Room(r.Scale))
+			out, err := p.queryPoint(point).Range(p.Set, in)
+			if err != nil {
+				return t, err
+			}
+			out.RMS = min(out.RMS, 1)
+			return mhe.TracedTensor(out, r.Out, r.Scale), nil
+		},
+		weights: func(param, l int, _ mhe.Tensor) []mhe.Tensor {
+			q := p.Parameters[param]
+			out := make([]mhe.Tensor, q.Count)
+			for i := range out {
+				out[i] = mhe.TracedTensor(p.trained(param, l), p.weightLevel(q), q.Scale)
+			}
+			return out
+		},
+	}
 }
 
 // outputMargin is what the estimate of an output's error is raised by: errors of
@@ -298,7 +307,7 @@ func (t *Predictor) Predict(ctx context.Context, query string, x []mhe.Tensor, r
 		refresh: func(point int, in mhe.Tensor) (mhe.Tensor, error) {
 			return public(p.Points[point].Name, p.queryPoint(point), in)
 		},
-		weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
+		weights: func(param, _ int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
 	}
 	w := t.first
 	if t.Frugal {
@@ -322,8 +331,7 @@ func (t *Predictor) Predict(ctx context.Context, query string, x []mhe.Tensor, r
 // their refresh, on rows that are encrypted.
 func (s *pass) outputs(w []*mhe.Operand, x []mhe.Tensor) (z mhe.Tensor, err error) {
 	n, q := s.p.Net, s.p.Query
-	s.a, s.slope = make([]mhe.Tensor, n.layers()), make([]mhe.Tensor, n.layers())
-	s.w, s.in = make([][]*mhe.Operand, n.layers()), make([]*mhe.Operand, n.layers())
+	s.begin()
 	defer s.release()
 	xs := mhe.Operands(x...)
 	defer mhe.Release(xs)

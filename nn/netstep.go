@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
 )
@@ -26,10 +27,6 @@ type Updater interface {
 
 // A Combine adds momentum and weight decay to the summed gradients of a part.
 type Combine func(part Part, sum []mhe.Tensor) ([]mhe.Tensor, error)
-
-// A State is the model while it is trained: weights and momentum by parameter and
-// ciphertext.
-type State struct{ W, V [][]mhe.Tensor }
 
 // A NetworkBatch is a party's data of one pass, in the plan's layout.
 type NetworkBatch struct {
@@ -115,24 +112,32 @@ type pass struct {
 	ev      mhe.Evaluator
 	refresh func(point int, t mhe.Tensor) (mhe.Tensor, error)
 	// weights returns a parameter. x is what it is going to be multiplied with, or
-	// added to: the trace chooses the scale by it.
-	weights func(param int, x mhe.Tensor) []mhe.Tensor
+	// added to by layer l: the trace chooses the scale by it.
+	weights func(param, l int, x mhe.Tensor) []mhe.Tensor
 
 	// first replaces the first layer's product, for rows that are encrypted.
 	first func() (mhe.Tensor, error)
 
 	a, slope []mhe.Tensor     // by layer: activations and derivatives
-	w        [][]*mhe.Operand // by layer
 	in       []*mhe.Operand   // by layer: inputs of inner layers
+	held     []mhe.Range      // by layer: of the weights, on a trace
+	scales   []*big.Float     // by layer: of the gradients of the weights
+	w        [][]*mhe.Operand // by layer, see shelf
 	grads    [][]mhe.Tensor   // by parameter
+}
+
+// begin makes room.
+func (s *pass) begin() {
+	n := s.p.Net.layers()
+	s.a, s.slope, s.in = make([]mhe.Tensor, n), make([]mhe.Tensor, n), make([]*mhe.Operand, n)
+	s.held, s.scales = make([]mhe.Range, n), make([]*big.Float, n)
+	s.w, s.grads = make([][]*mhe.Operand, n), make([][]mhe.Tensor, len(s.p.Parameters))
 }
 
 // run returns the gradients of all parameters.
 func (s *pass) run(b NetworkBatch) ([][]mhe.Tensor, error) {
 	n := s.p.Net
-	s.a, s.slope = make([]mhe.Tensor, n.layers()), make([]mhe.Tensor, n.layers())
-	s.w, s.in = make([][]*mhe.Operand, n.layers()), make([]*mhe.Operand, n.layers())
-	s.grads = make([][]mhe.Tensor, len(s.p.Parameters))
+	s.begin()
 	defer s.release()
 	for l := range n.layers() {
 		if err := s.forward(l, b); err != nil {
@@ -204,20 +209,109 @@ func (s *pass) product(l int, b NetworkBatch) (mhe.Tensor, error) {
 		return s.first()
 	}
 	if l == 0 {
-		s.w[0] = mhe.Operands(s.weights(y.weights, mhe.Tensor{})...)
-		return first(s.ev.ProductData(y.input.Forward, s.w[0], b.x))
+		w, err := s.load(0, mhe.Tensor{})
+		if err != nil {
+			return mhe.Tensor{}, err
+		}
+		return first(s.ev.ProductData(y.input.Forward, w, b.x))
 	}
 	x, err := mhe.Drop(s.a[l-1], y.forward)
 	if err != nil {
 		return x, err
 	}
 	s.in[l] = mhe.NewOperand(x)
-	s.w[l] = mhe.Operands(s.weights(y.weights, x)...)
-	z, err := first(s.ev.Product(y.inner.Forward, s.w[l], s.in[l:l+1]))
+	w, err := s.load(l, x)
+	if err != nil {
+		return x, err
+	}
+	z, err := first(s.ev.Product(y.inner.Forward, w, s.in[l:l+1]))
+	if err == nil {
+		z, err = s.own(l, z)
+	}
 	if err != nil {
 		return z, err
 	}
-	return s.ev.Add(z, s.weights(y.bias, z)[0])
+	return s.ev.Add(z, s.weights(y.bias, l, z)[0])
+}
+
+// load returns the weights of layer l for products, first with x.
+func (s *pass) load(l int, x mhe.Tensor) (_ []*mhe.Operand, err error) {
+	y := s.p.layers[l]
+	ts := slices.Clone(s.weights(y.weights, l, x))
+	for i := range ts {
+		if l == 0 { // otherwise the level of x is that of the product
+			if ts[i], err = mhe.Drop(ts[i], y.forward); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if s.held[l] = ts[0].Range(); s.w[s.shelf(l)] == nil {
+		s.w[s.shelf(l)] = mhe.Operands(ts...)
+	}
+	return s.loaded(l), nil
+}
+
+// loaded returns what load has returned.
+func (s *pass) loaded(l int) []*mhe.Operand {
+	w := s.w[s.shelf(l)]
+	for _, o := range w {
+		o.Expect(s.held[l])
+	}
+	return w
+}
+
+// shelf returns where the operands of a layer are. Inner layers that share
+// ciphertexts share them, with their decompositions; the first layer may want them
+// at a lower level.
+func (s *pass) shelf(l int) int {
+	if s.p.Layout.Strips > 1 {
+		return min(l, 1)
+	}
+	return l
+}
+
+// own returns the result of a product of weights of layer l at the scale that it has
+// with weights in the layer's own unit.
+func (s *pass) own(l int, t mhe.Tensor) (mhe.Tensor, error) {
+	y := s.p.layers[l]
+	q := s.p.Parameters[y.weights]
+	if y.scale.Cmp(q.Scale) == 0 {
+		return t, nil
+	}
+	unit := new(big.Float).Quo(y.scale, q.Scale)
+	return mhe.Reinterpret(t, unit.Mul(unit, t.Scale()))
+}
+
+// note adds gradients of the weights of layer l to those of their parameter. Layers
+// that share ciphertexts have one scale there.
+func (s *pass) note(l int, g []mhe.Tensor, err error) error {
+	if err != nil {
+		return err
+	}
+	y := s.p.layers[l]
+	q := s.p.Parameters[y.weights]
+	sums := s.grads[y.weights]
+	if sums == nil {
+		sums = make([]mhe.Tensor, q.Count)
+		s.grads[y.weights] = sums
+	}
+	s.scales[l] = g[0].Scale()
+	at, _ := s.p.strips.Place(y.first)
+	for i, t := range g {
+		if s.p.shared(q) {
+			if t, err = mhe.Drop(t, s.p.Set.MaskLevel()); err == nil {
+				t, err = mhe.Reinterpret(t, mhe.Power(s.p.gradientScale()))
+			}
+		}
+		if sum := sums[at+i]; err == nil && sum.Scale() != nil {
+			t, err = s.ev.Add(sum, t)
+		}
+		if err != nil {
+			return err
+		}
+		sums[at+i] = t
+	}
+	return nil
 }
 
 // restore refreshes t at a point, or where the plan does not, applies the point's
@@ -246,18 +340,24 @@ func (s *pass) backward(l int, b NetworkBatch, e mhe.Tensor) (below mhe.Tensor, 
 	defer op.Release()
 	es := []*mhe.Operand{op}
 	if l == 0 {
-		s.grads[y.weights], err = s.ev.ProductData(y.input.Backward, es, b.x)
-		return below, err
+		g, err := s.ev.ProductData(y.input.Backward, es, b.x)
+		return below, s.note(0, g, err)
 	}
-	if s.grads[y.weights], err = s.ev.Product(y.inner.Gradient, es, s.in[l:l+1]); err != nil {
+	g, err := s.ev.Product(y.inner.Gradient, es, s.in[l:l+1])
+	if err = s.note(l, g, err); err != nil {
 		return below, err
 	}
 	s.grads[y.bias] = []mhe.Tensor{e}
-	p, err := first(s.ev.Product(y.inner.Backward, s.w[l], es))
+	p, err := first(s.ev.Product(y.inner.Backward, s.loaded(l), es))
+	if err == nil {
+		p, err = s.own(l, p)
+	}
 	if err != nil {
 		return below, err
 	}
-	s.w[l][0].Release()
+	if l == 1 || s.p.Layout.Strips == 1 { // nothing needs their rotations any more
+		mhe.Release(s.w[s.shelf(l)])
+	}
 	slope := s.slope[l-1].Encrypted() && s.slope[l-1].Scale() != nil
 	level := s.p.layers[l-1].backward
 	if slope {
@@ -278,161 +378,4 @@ func first(ts []mhe.Tensor, err error) (mhe.Tensor, error) {
 		return mhe.Tensor{}, err
 	}
 	return ts[0], nil
-}
-
-// combine adds momentum and weight decay to the summed gradient of some
-// ciphertexts of a parameter, from lo on. The update map multiplies what is
-// replicated already by Copies.
-func (p *NetworkPlan) combine(ev mhe.Evaluator, st State, step int, part Part, sum []mhe.Tensor) ([]mhe.Tensor, error) {
-	q, o := p.Parameters[part.Parameter], p.Net.Optimiser
-	f := p.updateFactor(part.Parameter, step)
-	out := make([]mhe.Tensor, len(sum))
-	for i, g := range sum {
-		var err error
-		if o.Momentum > 0 && st.V[part.Parameter] != nil {
-			g, err = p.addScaled(ev, g, o.Momentum/(f*q.Copies), st.V[part.Parameter][part.Lo+i])
-		}
-		if err == nil && o.L2 > 0 && !q.Bias {
-			c := o.L2 * o.rate(q.Layer, step, p.Net.Steps) / (f * q.Copies)
-			g, err = p.addScaled(ev, g, c, st.W[part.Parameter][part.Lo+i])
-		}
-		if err != nil {
-			return nil, fmt.Errorf("nn: momentum and decay of %s: %w", q.Name, err)
-		}
-		out[i] = g
-	}
-	return out, nil
-}
-
-// addScaled returns g + c·v.
-func (p *NetworkPlan) addScaled(ev mhe.Evaluator, g mhe.Tensor, c float64, v mhe.Tensor) (mhe.Tensor, error) {
-	constant := make([]float64, 8)
-	for i := range constant {
-		constant[i] = c
-	}
-	return ev.AddScaled(g, mhe.Plain(constant), v)
-}
-
-// apply returns the state after updates u.
-func (p *NetworkPlan) apply(ev mhe.Evaluator, st State, u [][]mhe.Tensor) (State, error) {
-	o := p.Net.Optimiser
-	next := State{make([][]mhe.Tensor, len(u)), nil}
-	if o.Momentum > 0 {
-		next.V = u
-	} else {
-		next.V = make([][]mhe.Tensor, len(u))
-	}
-	for i := range u {
-		next.W[i] = make([]mhe.Tensor, len(u[i]))
-		for c, v := range u[i] {
-			step := v
-			var err error
-			if o.Nesterov {
-				before := mhe.Tensor{}
-				if st.V[i] != nil {
-					before = st.V[i][c]
-				}
-				if step, err = p.lookAhead(ev, v, before); err != nil {
-					return next, err
-				}
-			}
-			if next.W[i][c], err = ev.Sub(st.W[i][c], step); err != nil {
-				return next, fmt.Errorf("nn: update of %s: %w", p.Parameters[i].Name, err)
-			}
-		}
-	}
-	return next, nil
-}
-
-// lookAhead returns V + μ·(V - before), at one level less.
-func (p *NetworkPlan) lookAhead(ev mhe.Evaluator, v, before mhe.Tensor) (mhe.Tensor, error) {
-	d := v
-	if before.Scale() != nil {
-		var err error
-		if d, err = ev.Sub(v, before); err != nil {
-			return d, err
-		}
-	}
-	low, err := mhe.Drop(v, v.Level()-1)
-	if err != nil {
-		return d, err
-	}
-	return p.addScaled(ev, low, p.Net.Optimiser.Momentum, d)
-}
-
-// slots returns the slots of every ciphertext of every parameter of a model.
-func (p *NetworkPlan) slots(w []Affine) [][][]float64 {
-	out := make([][][]float64, len(p.Parameters))
-	for l, y := range p.layers {
-		if l == 0 {
-			rows := make([][]float64, len(w[0].W))
-			for k := range rows {
-				rows[k] = append(append([]float64{}, w[0].W[k]...), w[0].B[k])
-			}
-			out[y.weights] = y.input.Weights(rows)
-			continue
-		}
-		out[y.weights] = y.inner.Weights(w[l].W)
-		parts := p.Parameters[y.bias].Parts
-		out[y.bias] = [][]float64{y.face.Pack(p.Rows, func(j, _ int) float64 { return w[l].B[j] / parts })}
-	}
-	return out
-}
-
-// Read returns the model from the slots of every ciphertext of every parameter.
-func (p *NetworkPlan) Read(slots [][][]float64) []Affine {
-	out := make([]Affine, len(p.layers))
-	for l, y := range p.layers {
-		if l == 0 {
-			for _, row := range y.input.Read(slots[y.weights]) {
-				out[0].W = append(out[0].W, row[:len(row)-1])
-				out[0].B = append(out[0].B, row[len(row)-1])
-			}
-			continue
-		}
-		out[l].W = y.inner.Read(slots[y.weights])
-		for _, b := range y.face.Read(slots[y.bias][0], 0) {
-			out[l].B = append(out[l].B, b*p.Parameters[y.bias].Parts)
-		}
-	}
-	return out
-}
-
-// initial makes the state before the first step, each tensor by encode from slots,
-// level and scale.
-func (p *NetworkPlan) initial(encode func(v []float64, level int, scale *big.Float) (mhe.Tensor, error)) (State, error) {
-	st := State{W: make([][]mhe.Tensor, len(p.Parameters)), V: make([][]mhe.Tensor, len(p.Parameters))}
-	for i, cts := range p.slots(p.Net.InitialWeights()) {
-		q := p.Parameters[i]
-		for _, v := range cts {
-			t, err := encode(v, p.weightLevel(q), q.Scale)
-			if err != nil {
-				return st, err
-			}
-			st.W[i] = append(st.W[i], t)
-		}
-	}
-	return st, nil
-}
-
-// weightLevel returns the level of a parameter's weights: with Nesterov's method
-// updates come a level higher.
-func (p *NetworkPlan) weightLevel(q Parameter) int {
-	if p.Net.Optimiser.Nesterov {
-		return q.Level - 1
-	}
-	return q.Level
-}
-
-// Initial returns the public state before the first step, as ciphertexts without
-// noise.
-func (p *NetworkPlan) Initial(enc *mhe.Encoder) (State, error) {
-	return p.initial(func(v []float64, level int, scale *big.Float) (mhe.Tensor, error) {
-		b := mhe.Basis(p.Set, level)
-		c0, err := enc.Encode(v, scale, b)
-		if err != nil {
-			return mhe.Tensor{}, err
-		}
-		return mhe.NewEncrypted(c0, b.New(), scale), nil
-	})
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 
+	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/mhe"
 )
 
@@ -24,6 +25,9 @@ func (p *NetworkPlan) trace() error {
 		return err
 	}
 	p.Count = tr.Count
+	for l := range p.layers {
+		p.layers[l].grad = s.scales[l]
+	}
 	if err := t.updates(grads); err != nil {
 		return err
 	}
@@ -45,38 +49,29 @@ func (t *tracing) batch() (NetworkBatch, error) {
 	p, n := t.p, t.p.Net
 	y := &p.layers[0]
 	q := &p.Parameters[y.weights]
-	t.declare(y.weights, y.forward)
 	q.Scale = mhe.Power(p.Set.LogScale())
+	y.scale = q.Scale
 	y.xScale = mhe.PlainScale(p.Set, mhe.TracedTensor(mhe.Range{}, y.forward, q.Scale), p.zScale(0))
 	used := float64(p.Rows) / float64(p.Grid.Block)
 	x := mhe.UnknownData(y.input.Ciphertexts()*y.input.Window, p.Grid.Block, y.xScale, mhe.Range{Max: n.MaxFeature, RMS: math.Sqrt(used)})
 	return NetworkBatch{x, mhe.Unknown(mhe.Range{Max: n.MaxTarget, RMS: math.Sqrt(used) / 2})}, nil
 }
 
-// declare sets the level of a parameter.
-func (t *tracing) declare(param, level int) {
-	q := &t.p.Parameters[param]
-	q.Level = max(level, working(t.p.Set))
-	if t.p.Net.Optimiser.Nesterov { // one level for the product with μ
-		q.Level++
-	}
-}
-
 // weights implements the pass: the weights of an inner layer have the scale at
 // which its outputs come as they should, a bias that of what it is added to.
-func (t *tracing) weights(param int, x mhe.Tensor) []mhe.Tensor {
+func (t *tracing) weights(param, l int, x mhe.Tensor) []mhe.Tensor {
 	p := t.p
-	q := &p.Parameters[param]
-	y := p.layers[q.Layer]
-	gain := p.Net.gain(q.Layer)
-	r := mhe.Range{Max: largeWeight, RMS: math.Sqrt(gain / float64(p.Net.inputs(q.Layer)))}
+	q, y := &p.Parameters[param], &p.layers[l]
+	r := p.weightRange(l)
 	switch {
 	case q.Bias:
-		t.declare(param, x.Level())
 		q.Scale, r.RMS = x.Scale(), 0.1
-	case q.Layer > 0:
-		t.declare(param, max(y.forward, y.backward))
-		q.Scale = mhe.PlainScale(p.Set, x, p.zScale(q.Layer))
+	case l > 0:
+		y.scale = mhe.PlainScale(p.Set, x, p.zScale(l))
+		if !p.shared(*q) {
+			q.Scale = y.scale
+		}
+		r.RMS *= p.unit(l)
 	}
 	r.Err = mhe.NewNoise(p.Set).Rescale(q.Scale)
 	out := make([]mhe.Tensor, q.Count)
@@ -84,6 +79,11 @@ func (t *tracing) weights(param int, x mhe.Tensor) []mhe.Tensor {
 		out[i] = mhe.TracedTensor(r, p.weightLevel(*q), q.Scale)
 	}
 	return out
+}
+
+// weightRange returns what the weights of a layer are taken to be.
+func (p *NetworkPlan) weightRange(l int) mhe.Range {
+	return mhe.Range{Max: largeWeight, RMS: math.Sqrt(p.Net.gain(l) / float64(p.Net.inputs(l)))}
 }
 
 // refresh notes a point and returns what comes out of it. Values are taken to be
@@ -139,34 +139,26 @@ func (p *NetworkPlan) Room(scale *big.Float) float64 {
 // updates notes the gradients and estimates the errors of the weights.
 func (t *tracing) updates(grads [][]mhe.Tensor) error {
 	p := t.p
-	noise, parties := mhe.NewNoise(p.Set), float64(p.Net.Parties)
 	o := p.Net.Optimiser
 	p.WeightErr = 0
 	for i, g := range grads {
 		q := &p.Parameters[i]
-		low, err := mhe.Drop(g[0], p.Set.MaskLevel())
-		if err != nil {
+		if err := t.sum(q, g); err != nil {
 			return fmt.Errorf("nn: gradient of %s: %w", q.Name, err)
 		}
-		q.GradLevel, q.GradScale = low.Level(), low.Scale()
-		// every party's gradient is rerandomised, and all are added
-		r := low.Range()
-		passes := float64(p.Passes)
-		r.Err, r.RMS, r.Max = r.Err*math.Sqrt(passes), r.RMS*math.Sqrt(passes), r.Max*passes
-		r.Err = math.Sqrt(parties) * math.Hypot(r.Err, noise.Encrypt(q.GradScale))
-		r.RMS *= math.Sqrt(parties)
-		r.Max = min(r.Max*parties, p.Room(q.GradScale))
-		q.Grad = r
-		update, err := p.UpdateConfig(Part{Parameter: i, Hi: q.Count}, 0).Range(p.Set, r)
-		if err != nil {
-			return fmt.Errorf("nn: update of %s: %w", q.Name, err)
+		for _, l := range q.Layers {
+			c, r := p.layerUpdate(i, l)
+			update, err := c.Range(p.Set, r)
+			if err != nil {
+				return fmt.Errorf("nn: update of %s: %w", q.Name, err)
+			}
+			// errors of the updates add up, those of momentum again and again
+			q.Err = max(q.Err, update.Err*math.Sqrt(float64(p.Net.Steps))/(1-o.Momentum))
 		}
-		// errors of the updates add up, those of momentum again and again
-		q.Err = update.Err * math.Sqrt(float64(p.Net.Steps)) / (1 - o.Momentum)
 		p.WeightErr = max(p.WeightErr, q.Err)
 		if o.Momentum > 0 { // the same code that adds it finds a level or scale that does not fit
 			v := mhe.TracedTensor(mhe.Range{Max: 1, RMS: 0.01}, q.Level, q.Scale)
-			sum := mhe.TracedTensor(r, q.GradLevel, q.GradScale)
+			sum := mhe.TracedTensor(q.Grad, q.GradLevel, q.GradScale)
 			st := State{W: make([][]mhe.Tensor, len(grads)), V: make([][]mhe.Tensor, len(grads))}
 			st.W[i], st.V[i] = []mhe.Tensor{v}, []mhe.Tensor{v}
 			if _, err := p.combine(t.ev, st, 0, Part{Parameter: i, Hi: 1}, []mhe.Tensor{sum}); err != nil {
@@ -175,4 +167,41 @@ func (t *tracing) updates(grads [][]mhe.Tensor) error {
 		}
 	}
 	return nil
+}
+
+// sum notes the sum of the parties' gradients of a parameter, g being one's: the
+// worst of its ciphertexts.
+func (t *tracing) sum(q *Parameter, g []mhe.Tensor) error {
+	p := t.p
+	parties, passes := float64(p.Net.Parties), float64(p.Passes)
+	q.Grad = mhe.Range{}
+	for _, x := range g {
+		low, err := mhe.Drop(x, p.Set.MaskLevel())
+		if err != nil {
+			return err
+		}
+		q.GradLevel, q.GradScale = low.Level(), low.Scale()
+		// every party's gradient is rerandomised, and all are added
+		r := low.Range()
+		r.Err = math.Sqrt(parties) * math.Hypot(r.Err*math.Sqrt(passes), mhe.NewNoise(p.Set).Encrypt(q.GradScale))
+		r.RMS *= math.Sqrt(passes) * math.Sqrt(parties)
+		r.Max = min(r.Max*passes*parties, p.Room(q.GradScale))
+		q.Grad = mhe.Range{Max: max(q.Grad.Max, r.Max), RMS: max(q.Grad.RMS, r.RMS), Err: max(q.Grad.Err, r.Err)}
+	}
+	return nil
+}
+
+// layerUpdate returns the first refresh of the update of a layer as if it had its
+// ciphertexts for itself, in its own units, and what enters it.
+func (p *NetworkPlan) layerUpdate(param, l int) (bootstrap.Config, mhe.Range) {
+	q, y := p.Parameters[param], p.layers[l]
+	c, r := p.UpdateConfig(Part{Parameter: param, Hi: q.Count}, 0), q.Grad
+	if p.shared(q) {
+		f := ratio(q.GradScale, y.grad)
+		u := y.update(p.strips.Width, p.factor(q, l, 0)/(p.unit(l)*f))
+		c.Count, c.Map, c.Mix, c.After, c.Plus = y.strips, u.Before, u.Mix, u.After, nil
+		c.ScaleIn, c.ScaleOut = y.grad, y.scale
+		r = mhe.Range{Max: r.Max * f, RMS: r.RMS * f, Err: r.Err * f}
+	}
+	return c, r
 }

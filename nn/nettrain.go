@@ -70,7 +70,7 @@ func (t NetworkTrainer) Step(ctx context.Context, step int, st State, batches []
 			refresh: func(point int, x mhe.Tensor) (mhe.Tensor, error) {
 				return t.Refresh.RefreshLocal(ctx, step, i, point, x)
 			},
-			weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return st.W[param] },
+			weights: func(param, _ int, _ mhe.Tensor) []mhe.Tensor { return st.W[param] },
 		}
 	})
 	if err != nil {
@@ -96,7 +96,7 @@ func (t NetworkTrainer) Step(ctx context.Context, step int, st State, batches []
 // study.
 func (p *NetworkPlan) Hash() [32]byte {
 	n, set := p.Net, p.Set.Hash()
-	b := fmt.Appendf(nil, "nereid/network-plan/v2 %d %d %q %+v %d %d %d %x %x %x %x %+v %+v",
+	b := fmt.Appendf(nil, "nereid/network-plan/v3 %d %d %q %+v %d %d %d %x %x %x %x %+v %+v",
 		n.Features, n.Outputs, n.Loss.hash(), n.Optimiser, n.Steps, n.Parties, n.Batch, n.Seed, n.Gain, n.MaxFeature, n.MaxTarget, p.Layout, p.Keys)
 	for _, h := range n.Hidden {
 		b = fmt.Appendf(b, " %d %x %q", h.Units, h.Gain, h.Activation.hash())
@@ -112,6 +112,10 @@ func (p *NetworkPlan) Hash() [32]byte {
 		b = binary.BigEndian.AppendUint64(b, uint64(q.Level)<<32|uint64(q.Count))
 		scale(q.Scale)
 		scale(q.GradScale)
+	}
+	for _, y := range p.layers { // units in shared ciphertexts follow from them
+		scale(y.scale)
+		scale(y.grad)
 	}
 	b = fmt.Appendf(b, " %+v", p.Parts)
 	if q := p.Query; q != nil { // flooding follows from it

@@ -147,7 +147,7 @@ func (t *NetworkTwin) gradient(party int) (g [][]mhe.Tensor, seen []float64, err
 				seen[point] = max(seen[point], maxAbs(x.Values()), maxAbs(out))
 				return mhe.ClearTensor(out, r.Out, r.Scale), nil
 			},
-			weights: func(param int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
+			weights: func(param, _ int, _ mhe.Tensor) []mhe.Tensor { return t.state.W[param] },
 		}
 	})
 	return g, seen, err
@@ -180,13 +180,10 @@ func (t *NetworkTwin) update(sums [][][]float64) error {
 		var in [][]float64
 		for _, x := range g {
 			t.watch.Parameters[i] = math.Max(t.watch.Parameters[i], maxAbs(x.Values()))
-			in = append(in, c.Map.Apply(x.Values()))
+			in = append(in, x.Values())
 		}
-		if c.Mix != nil {
-			in = c.Mix.Apply(in)
-		}
-		for _, v := range in {
-			u[i] = append(u[i], mhe.ClearTensor(c.After.Apply(v), c.Out, c.ScaleOut))
+		for _, v := range c.Apply(in) {
+			u[i] = append(u[i], mhe.ClearTensor(v, c.Out, c.ScaleOut))
 		}
 	}
 	var err error

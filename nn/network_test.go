@@ -121,14 +121,11 @@ type clearRefresh struct{}
 func (clearRefresh) RefreshPublic(_ context.Context, _ string, c bootstrap.Config, in []mhe.Tensor) ([]mhe.Tensor, error) {
 	var v [][]float64
 	for _, x := range in {
-		v = append(v, c.Map.Apply(x.Values()))
-	}
-	if c.Mix != nil {
-		v = c.Mix.Apply(v)
+		v = append(v, x.Values())
 	}
 	var out []mhe.Tensor
-	for i := range v {
-		out = append(out, mhe.ClearTensor(c.After.Apply(v[i]), c.Out, c.ScaleOut))
+	for _, y := range c.Apply(v) {
+		out = append(out, mhe.ClearTensor(y, c.Out, c.ScaleOut))
 	}
 	return out, nil
 }
@@ -147,36 +144,42 @@ func TestPredictorIsTheNetwork(t *testing.T) {
 		n.Parties, n.Steps, n.MaxFeature, n.MaxTarget, n.Seed, n.Optimiser = 3, 2, 3, 1, 7, nn.Optimiser{Rate: 0.1, Momentum: 0.5}
 		p, err := nn.CompileNetwork(toySet(t, 10, n, nn.Layout{}), n, nn.Layout{Predict: true})
 		require.NoError(t, err)
-		data := networkData(n, 90, 5)
-		twin, err := nn.NewNetworkTwin(p, data)
-		require.NoError(t, err)
-		for range n.Steps {
-			require.NoError(t, twin.Step(context.Background(), 2))
-		}
-		ctx, ev := context.Background(), mhe.NewClear(p.Set)
-		predictor, err := nn.NewPredictor(ctx, p, ev, clearRefresh{}, twin.State())
-		require.NoError(t, err)
-		rows := data[0].X[:17]
-		blocks, err := p.EncodeQuery(rows)
-		require.NoError(t, err)
-		var x []mhe.Tensor
-		for _, v := range blocks {
-			x = append(x, mhe.ClearTensor(v, p.Query.Level, p.Query.Scale))
-		}
-		out, err := predictor.Predict(ctx, "query", x, len(rows))
-		require.NoError(t, err)
-		got := p.DecodeOutputs(out.Values(), len(rows))
-		sum, outputs := 0.0, 0.0
-		for s, row := range rows {
-			want := n.Output(twin.Weights(), row, false)
-			require.InDeltaSlice(t, want, got[s], 1e-9)
-			for _, v := range want {
-				outputs += math.Abs(v)
-			}
-		}
-		for _, v := range out.Values() {
-			sum += math.Abs(v)
-		}
-		require.InDelta(t, outputs, sum, 1e-6, "other slots")
+		requirePredictions(t, p, networkData(n, 90, 5))
 	}
+}
+
+// requirePredictions trains in the clear and holds predictions against the network.
+func requirePredictions(t *testing.T, p *nn.NetworkPlan, data []nn.NetworkData) {
+	t.Helper()
+	n := p.Net
+	twin, err := nn.NewNetworkTwin(p, data)
+	require.NoError(t, err)
+	for range n.Steps {
+		require.NoError(t, twin.Step(context.Background(), 2))
+	}
+	ctx, ev := context.Background(), mhe.NewClear(p.Set)
+	predictor, err := nn.NewPredictor(ctx, p, ev, clearRefresh{}, twin.State())
+	require.NoError(t, err)
+	rows := data[0].X[:min(17, p.Query.Rows)]
+	blocks, err := p.EncodeQuery(rows)
+	require.NoError(t, err)
+	var x []mhe.Tensor
+	for _, v := range blocks {
+		x = append(x, mhe.ClearTensor(v, p.Query.Level, p.Query.Scale))
+	}
+	out, err := predictor.Predict(ctx, "query", x, len(rows))
+	require.NoError(t, err)
+	got := p.DecodeOutputs(out.Values(), len(rows))
+	sum, outputs := 0.0, 0.0
+	for s, row := range rows {
+		want := n.Output(twin.Weights(), row, false)
+		require.InDeltaSlice(t, want, got[s], 1e-9)
+		for _, v := range want {
+			outputs += math.Abs(v)
+		}
+	}
+	for _, v := range out.Values() {
+		sum += math.Abs(v)
+	}
+	require.InDelta(t, outputs, sum, 1e-6, "other slots")
 }

@@ -87,8 +87,20 @@ func (c Candidate) String() string {
 	if c.Plan == nil {
 		return fmt.Sprintf("%v, points %s", c.Chain, pointMask(c.Layout.NoRefresh))
 	}
-	l := c.Layout
-	return fmt.Sprintf("%v, windows %d/%d/%d, %s", c.Chain, l.InputWindow, l.InputBaby, l.InnerWindow, c.Placement(c.Plan.Net))
+	l, shared := c.Layout, ""
+	if l.Strips > 1 {
+		shared = c.Packing() + ", "
+	}
+	return fmt.Sprintf("%v, windows %d/%d/%d, %s%s", c.Chain, l.InputWindow, l.InputBaby, l.InnerWindow, shared, c.Placement(c.Plan.Net))
+}
+
+// Packing says how the weights of layers are spread over ciphertexts.
+func (c Candidate) Packing() string {
+	if c.Layout.Strips == 1 {
+		return "layers in ciphertexts of their own"
+	}
+	n := c.Plan.Parameters[0].Count
+	return fmt.Sprintf("all layers' weights in strips of %d positions, %d to a ciphertext, %d in all", c.Plan.strips.Width, c.Layout.Strips, n)
 }
 
 // pointMask writes refreshed points as + and skipped ones as -.

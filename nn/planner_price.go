@@ -140,18 +140,25 @@ func mapTerms(c bootstrap.Config) (terms int) {
 			terms += times * len(s.Rotations)
 		}
 	}
-	steps(c.Map, c.Count)
-	for _, pieces := range c.Mix {
-		terms += len(pieces)
+	for _, l := range c.Linears() {
+		steps(l.Before, c.Count)
+		outputs := 0 // that the map adds to
+		for _, pieces := range l.Mix {
+			terms += len(pieces)
+			outputs += min(1, len(pieces))
+		}
+		if l.Mix == nil {
+			outputs = c.Count
+		}
+		steps(l.After, outputs)
 	}
-	steps(c.After, max(len(c.Mix), c.Count))
 	return terms
 }
 
 // shareWork is what one share of a refresh costs, and its end.
 func shareWork(c bootstrap.Config) (share, finish mhe.Work) {
 	shareOp, finishOp := mhe.OpShare, mhe.OpFinish
-	if c.Map.Depth()+c.Mix.Depth()+c.After.Depth() > 0 {
+	if c.Masked() {
 		shareOp, finishOp = mhe.OpShareMap, mhe.OpFinishMap
 	}
 	n := float64(max(c.Count, len(c.Mix)))

@@ -70,19 +70,6 @@ func requireMatrix(t *testing.T, want, got [][]float64, factor float64) {
 	}
 }
 
-// update applies u.
-func update(u packing.Update, in [][]float64) [][]float64 {
-	var before [][]float64
-	for _, v := range in {
-		before = append(before, u.Before.Apply(v))
-	}
-	out := u.Mix.Apply(before)
-	for i := range out {
-		out[i] = u.After.Apply(out[i])
-	}
-	return out
-}
-
 // requireWeights holds an update against the gradient, in every slot.
 func requireWeights(t *testing.T, want, got [][]float64) {
 	t.Helper()
@@ -123,16 +110,16 @@ func TestInput(t *testing.T) {
 			grad := matmul(e, x)
 			es := l.Face().Pack(batch, func(j, s int) float64 { return e[j][s] })
 			d := l.Backward.Apply([][]float64{es}, diagonals)
-			u := l.Update(0.25)
-			requireMatrix(t, grad, l.Read(update(u, d)), 0.25)
+			u := l.Update(g.Block, 0.25)
+			requireMatrix(t, grad, l.Read(u.Apply(d)), 0.25)
 			for i := range grad {
 				for j := range grad[i] {
 					grad[i][j] *= 0.25
 				}
 			}
-			requireWeights(t, l.Weights(grad), update(u, d))
+			requireWeights(t, l.Weights(grad), u.Apply(d))
 			// weights themselves come out Copies times as large
-			requireMatrix(t, w, l.Read(update(u, slots)), 0.25*u.Copies)
+			requireMatrix(t, w, l.Read(u.Apply(slots)), 0.25*u.Copies)
 		})
 	}
 }
@@ -192,15 +179,15 @@ func TestInner(t *testing.T) {
 
 				grad := matmul(e, transpose(x))
 				d := l.Gradient.Apply([][]float64{es}, [][]float64{xs})
-				u := l.Update(0.5)
+				u := l.Update(g.Block, 0.5)
 				for i := range grad {
 					for j := range grad[i] {
 						grad[i][j] *= 0.5
 					}
 				}
-				requireWeights(t, l.Weights(grad), update(u, d))
+				requireWeights(t, l.Weights(grad), u.Apply(d))
 				require.NoError(t, u.Mix.Check(len(d), c.slots))
-				requireMatrix(t, w, l.Read(update(u, slots)), 0.5*u.Copies)
+				requireMatrix(t, w, l.Read(u.Apply(slots)), 0.5*u.Copies)
 			})
 		}
 	}
@@ -241,7 +228,7 @@ func TestQuery(t *testing.T) {
 			require.NoError(t, err)
 			l, err := packing.NewInput(g, c.in, c.out, c.window, 1)
 			require.NoError(t, err)
-			q, err := packing.NewQuery(l, c.window/2)
+			q, err := packing.NewQuery(l, packing.Strips{Grid: g, Width: g.Block}, 0, c.window/2)
 			require.NoError(t, err)
 			relayout := append(q.Relayout(0, 1), q.Relayout(1, q.Weights)...)
 			require.NoError(t, relayout.Check(l.Ciphertexts(), c.slots))

@@ -113,9 +113,7 @@ func (g Grid) Batch(windows ...int) int {
 // in their layout and replicated as they are: After(Mix(Before)). Copies is what
 // it multiplies values by that are already replicated so, the factor aside.
 type Update struct {
-	Before Map
-	Mix    Mix
-	After  Map
+	Linear
 	Copies float64
 }
 

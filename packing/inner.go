@@ -161,7 +161,7 @@ func (l Inner) Read(slots [][]float64) [][]float64 {
 	}
 	for i, v := range slots {
 		for k := range l.Units {
-			for p := range l.Block {
+			for p := range l.Window { // where every weight is once
 				if a, c := l.index(i, k, p); a < l.Out && c < l.In {
 					w[a][c] = v[k*l.Block+p]
 				}
@@ -174,13 +174,14 @@ func (l Inner) Read(slots [][]float64) [][]float64 {
 // Update returns the map from summed gradients to updates. The same weight sits
 // at several positions, units and ciphertexts, each with the samples of its own
 // windows: sums over positions with the period of the layout, and over the others
-// by rotations that are cyclic within that period, in two masked parts.
-func (l Inner) Update(factor float64) Update {
+// by rotations that are cyclic within that period, in two masked parts. It is for
+// the first width positions of every block, which hold all samples and windows.
+func (l Inner) Update(width int, factor float64) Update {
 	period, other := l.OutSize, l.InSize // of positions; of the units of the other side
 	if l.Skew {
 		period, other = other, period
 	}
-	width := min(period, l.Block) // positions that hold all
+	full := min(period, width) // positions that hold all
 	window := func(lo, hi int) []float64 {
 		mask := make([]float64, l.Block)
 		for p := lo; p < hi; p++ {
@@ -188,10 +189,7 @@ func (l Inner) Update(factor float64) Update {
 		}
 		return mask
 	}
-	u := Update{
-		Before: doublings(period, l.Block, 1), After: doublings(period, l.Block, -1),
-		Copies: float64(l.Block) / float64(l.Window),
-	}
+	u := Update{Linear{Before: doublings(period, width, 1), After: doublings(period, width, -1)}, float64(width) / float64(l.Window)}
 	for i := range l.Ciphertexts() {
 		var pieces []Piece
 		for j := range l.Ciphertexts() {
@@ -202,11 +200,11 @@ func (l Inner) Update(factor float64) Update {
 					units = other * m
 				}
 				shift := Mod(move, period)
-				if shift < width {
-					pieces = append(pieces, Piece{j, l.Block*units + shift, window(0, width-shift)})
+				if shift < full {
+					pieces = append(pieces, Piece{j, l.Block*units + shift, window(0, full-shift)})
 				}
-				if lo := period - shift; shift > 0 && lo < width {
-					pieces = append(pieces, Piece{j, l.Block*units + shift - period, window(lo, width)})
+				if lo := period - shift; shift > 0 && lo < full {
+					pieces = append(pieces, Piece{j, l.Block*units + shift - period, window(lo, full)})
 				}
 			}
 		}

@@ -120,16 +120,14 @@ func (l Input) Read(slots [][]float64) [][]float64 {
 }
 
 // Update returns the map from summed gradients to updates, each ciphertext by
-// itself: factor times the sum over the samples, replicated as weights are.
-func (l Input) Update(factor float64) Update {
+// itself: factor times the sum over the samples, replicated as weights are over the
+// first width positions of every block, which hold all samples and windows.
+func (l Input) Update(width int, factor float64) Update {
 	mask := make([]float64, max(minPeriod, l.Block))
 	for p := range l.Window {
 		mask[p] = factor
 	}
-	u := Update{
-		Before: doublings(l.Window, l.Block, 1), After: doublings(l.Window, l.Block, -1),
-		Copies: float64(l.Block / l.Window),
-	}
+	u := Update{Linear{Before: doublings(l.Window, width, 1), After: doublings(l.Window, width, -1)}, float64(width / l.Window)}
 	for t := range l.Ciphertexts() {
 		u.Mix = append(u.Mix, []Piece{{In: t, Mask: mask}})
 	}

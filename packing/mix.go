@@ -34,6 +34,33 @@ func (m Mix) Depth() int {
 	return 0
 }
 
+// A Linear is a linear map from several vectors to several: Before of each, then Mix
+// of all, or nothing without a mix, then After of each that comes out. An output of
+// the mix without pieces is zero.
+type Linear struct {
+	Before Map
+	Mix    Mix
+	After  Map
+}
+
+// Apply returns the outputs for one period of the values of every input.
+func (l Linear) Apply(x [][]float64) [][]float64 {
+	y := make([][]float64, len(x))
+	for i, v := range x {
+		y[i] = l.Before.Apply(v)
+	}
+	if len(l.Mix) > 0 {
+		y = l.Mix.Apply(y)
+	}
+	for i, v := range y {
+		y[i] = l.After.Apply(v)
+	}
+	return y
+}
+
+// Depth returns the masks on every path from an input to an output.
+func (l Linear) Depth() int { return l.Before.Depth() + l.Mix.Depth() + l.After.Depth() }
+
 // Apply returns the outputs for one period of the values of every input, all of
 // one length, which must be that of a period of inputs and masks: rotations are
 // taken modulo it.
@@ -54,11 +81,9 @@ func (m Mix) ApplyBound(x [][]float64) [][]float64 { return m.propagate(x, math.
 func (m Mix) propagate(x [][]float64, weight func(float64) float64) [][]float64 {
 	out := make([][]float64, len(m))
 	for i, pieces := range m {
+		out[i] = make([]float64, len(x[0]))
 		for _, p := range pieces {
 			v := x[p.In]
-			if out[i] == nil {
-				out[i] = make([]float64, len(v))
-			}
 			by, period := Mod(p.By, len(v)), len(p.Mask)
 			for k, at := 0, 0; k < len(v); k++ {
 				w := 1.0

@@ -16,21 +16,25 @@ type Query struct {
 	Forward Product // x = weights, y = the faces of the rows
 	Sum     Map     // completes Forward
 
-	block Inner
-	input Input
+	block  Inner
+	input  Input
+	strips Strips // of the input's weights
+	first  int
 }
 
 // maxGroup bounds the terms of a group: an evaluator adds that many in 128 bits.
 const maxGroup = 64
 
-// NewQuery lays out the layer of in for encrypted rows. Errors wrap [ErrShape].
-func NewQuery(in Input, window int) (Query, error) {
+// NewQuery lays out the layer of in for encrypted rows. The weights of in are in
+// strips, from first on, and so many positions of a block the query can use. Errors
+// wrap [ErrShape].
+func NewQuery(in Input, strips Strips, first, window int) (Query, error) {
 	size := min(in.Units, ceilPower(in.In))
-	block, err := NewInner(in.Grid, size, in.Out, min(window, in.Block), true)
+	block, err := NewInner(in.Grid, size, in.Out, min(window, strips.Width), true)
 	if err != nil {
 		return Query{}, fmt.Errorf("layer for encrypted rows: %w", err)
 	}
-	q := Query{Grid: in.Grid, In: in.In, Out: in.Out, Size: size, Blocks: (in.In + size - 1) / size, Sum: block.Sum, block: block, input: in}
+	q := Query{Grid: in.Grid, In: in.In, Out: in.Out, Size: size, Blocks: (in.In + size - 1) / size, Sum: block.Sum, block: block, input: in, strips: strips, first: first}
 	q.Weights = q.Blocks * block.Ciphertexts()
 	var groups []Group
 	for _, g := range block.Forward[0] {
@@ -66,33 +70,35 @@ func (q Query) Relayout(lo, hi int) Mix {
 
 // pieces returns where the slots of ciphertext i of block f come from: weight
 // (a, j) is in block a of ciphertext j/Window at every position that is j modulo
-// Window. The nearest to the right is taken, or to the left where that would leave
-// the block; slots that move alike share a mask.
+// Window of its strip. The nearest to the right is taken, or to the left where that
+// would leave the strip; slots that move alike share a mask.
 func (q Query) pieces(in Input, f, i int) []Piece {
 	index := map[[2]int]int{} // of the piece, by ciphertext and rotation
 	var out []Piece
 	for k := range q.Units {
-		for p := range q.Block {
+		for p := range q.strips.Width {
 			a, c := q.block.index(i, k, p)
 			j := f*q.Size + c
 			if a >= q.Out || j >= q.In {
 				continue
 			}
 			by := Mod(j-p, in.Window)
-			if p+by >= q.Block {
+			if p+by >= q.strips.Width {
 				by -= in.Window
 			}
-			at := [2]int{j / in.Window, by}
+			strip, from := q.strips.Place(q.first + j/in.Window)
+			at := [2]int{strip, by + from}
 			n, ok := index[at]
 			if !ok {
 				n = len(out)
-				index[at], out = n, append(out, Piece{In: at[0], By: by, Mask: make([]float64, q.Slots())})
+				index[at], out = n, append(out, Piece{In: at[0], By: at[1], Mask: make([]float64, q.Slots())})
 			}
 			out[n].Mask[k*q.Block+p] = 1
 		}
 	}
 	if out == nil { // nothing but padding
-		out = []Piece{{Mask: make([]float64, minPeriod)}}
+		strip, _ := q.strips.Place(q.first)
+		out = []Piece{{In: strip, Mask: make([]float64, minPeriod)}}
 	}
 	return out
 }

@@ -132,7 +132,7 @@ func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan,
 	switch {
 	case c.Insecure:
 		return nn.FitNetworkInsecure(n, l, c.LogN)
-	case l.InputWindow != 0 || l.InputBaby != 0 || l.InnerWindow != 0 || l.NoRefresh != nil:
+	case l.InputWindow != 0 || l.InputBaby != 0 || l.InnerWindow != 0 || l.Strips != 0 || l.NoRefresh != nil:
 		return nn.FitNetwork(n, l, c.Quantum)
 	}
 	r := c.PlanRequest(n.Features)

@@ -52,6 +52,48 @@ func TestRunNetwork(t *testing.T) {
 	t.Logf("%+v", p)
 }
 
+// Layers that share ciphertexts train under encryption to the weights of the clear
+// twin, as precisely as the plan says, and predict.
+func TestRunNetworkInStrips(t *testing.T) {
+	sigmoid, err := nn.NewActivation("sigmoid", 3, 3, nn.LeastSquares)
+	require.NoError(t, err)
+	for name, x := range map[string]struct {
+		hidden int
+		layout nn.Layout
+		change func(c *NetworkConfig)
+		counts []int
+	}{
+		"two layers": {1, nn.Layout{Strips: 2}, func(*NetworkConfig) {}, []int{1, 1}},
+		"three layers": {2, nn.Layout{Strips: 4, InputWindow: 8, InnerWindow: 8}, func(c *NetworkConfig) {
+			c.Hidden[1].Activation, c.Batch, c.Optimiser.Layers = sigmoid, 25, []float64{1, 0.5, 2}
+		}, []int{1, 1, 1}},
+		"three layers, Nesterov, several strips": {2, nn.Layout{Strips: 4, InputWindow: 4, InnerWindow: 2, InputBaby: 2}, func(c *NetworkConfig) {
+			c.Hidden[0].Activation, c.Batch, c.Optimiser.Nesterov = sigmoid, 20, true
+		}, []int{2, 1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, table := toyNetwork(t, 3)
+			c.Hidden, c.Layout, c.Predict = c.Hidden[:x.hidden], x.layout, 20
+			x.change(&c)
+			s, err := PrepareNetwork(t.Context(), c, table, dataset.Table{})
+			require.NoError(t, err)
+			var counts []int
+			for _, q := range s.Plan().Parameters {
+				counts = append(counts, q.Count)
+			}
+			require.Equal(t, x.counts, counts)
+			r, err := RunNetwork(t.Context(), c, table, dataset.Table{}, nil, nil)
+			require.NoError(t, err)
+			v := r.Verification
+			t.Logf("weights differ by %.2g, root mean square %.2g, planned %.2g", r.MaxWeightDiff, v.WeightErr, v.WeightErrPlan)
+			require.Less(t, r.MaxWeightDiff, 1e-4)
+			require.Less(t, v.WeightErr, v.WeightErrPlan)
+			require.Greater(t, v.WeightErr, v.WeightErrPlan/32)
+			require.Less(t, math.Abs(math.Log2(r.Prediction.Noise/r.Prediction.NoisePlan)), 1.0)
+		})
+	}
+}
+
 // A batch of more rows than a ciphertext holds goes through the network in passes,
 // whose gradients add up before the update: to the weights of the clear twin, which
 // knows nothing of passes.

@@ -219,7 +219,7 @@ const gib = 1 << 30
 // the error wraps [ErrInexpressible].
 func FromNetwork(c study.NetworkConfig, columns dataset.Schema) (File, error) {
 	l := c.Layout
-	if l.InputWindow != 0 || l.InputBaby != 0 || l.InnerWindow != 0 || l.NoRefresh != nil {
+	if l.InputWindow != 0 || l.InputBaby != 0 || l.InnerWindow != 0 || l.Strips != 0 || l.NoRefresh != nil {
 		return File{}, fmt.Errorf("%w: a layout, which the plan chooses: leave it empty", ErrInexpressible)
 	}
 	if c.LogN != 0 && c.LogN != 12 {

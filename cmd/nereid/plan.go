@@ -186,6 +186,7 @@ type candidateJSON struct {
 	InputWindow int           `json:"input_window"`
 	InputBaby   int           `json:"input_baby"`
 	InnerWindow int           `json:"inner_window"`
+	Strips      int           `json:"strips"`  // of a block, for weights of several layers in a ciphertext; 1 for none
 	Skipped     []string      `json:"skipped"` // points without refresh
 	Batch       int           `json:"batch_party"`
 	Passes      int           `json:"passes"`
@@ -223,7 +224,7 @@ func candidateOf(c nn.Candidate, n nn.Network) candidateJSON {
 	}
 	return candidateJSON{
 		Hash: fmt.Sprintf("%x", hash), LogN: cfg.LogN, LogQ: cfg.LogQ, LogP: cfg.LogP, LogScale: cfg.LogScale,
-		InputWindow: c.Layout.InputWindow, InputBaby: c.Layout.InputBaby, InnerWindow: c.Layout.InnerWindow,
+		InputWindow: c.Layout.InputWindow, InputBaby: c.Layout.InputBaby, InnerWindow: c.Layout.InnerWindow, Strips: c.Layout.Strips,
 		Skipped: append([]string{}, c.Skipped(n)...), Batch: c.Batch, Passes: c.Plan.Passes,
 		Galois: len(c.Plan.Keys.Rotations), Products: len(c.Plan.Keys.Products), KeyBytes: c.Plan.Keys.Bytes(c.Plan.Set),
 		WeightErr: c.Plan.WeightErr, Noise: noise, Price: c.Price, Rejected: c.Rejected, Reason: c.Reason,

@@ -51,7 +51,7 @@ func (t *planText) chosen() {
 	p, set := c.Price, c.Plan.Set.Config()
 	t.heading("CHOSEN")
 	t.fact("parameters", fmt.Sprintf("N = 2^%d, ciphertext primes of %v bits, special primes of %v, scale 2^%d", set.LogN, set.LogQ, set.LogP, set.LogScale))
-	t.fact("layout", fmt.Sprintf("input window %d with %s, inner windows up to %d", c.Layout.InputWindow, count(c.Layout.InputBaby, "baby step"), c.Layout.InnerWindow))
+	t.fact("layout", fmt.Sprintf("input window %d with %s, inner windows up to %d; %s", c.Layout.InputWindow, count(c.Layout.InputBaby, "baby step"), c.Layout.InnerWindow, c.Packing()))
 	t.fact("refreshes", c.Placement(c.Plan.Net))
 	t.fact("batch", fmt.Sprintf("%s per party and step in %s", count(c.Batch, "row"), count(c.Plan.Passes, "pass")))
 	t.fact("step", fmt.Sprintf("%s: local compute %s, refreshes %s, update %s, network %s", seconds(p.Iteration), seconds(p.Map), seconds(p.Refresh), seconds(p.Update), seconds(p.Network)))
@@ -73,11 +73,11 @@ func (t *planText) table(top int) {
 	list := t.s.Distinct()
 	n := t.s.Request.Net
 	t.heading(fmt.Sprintf("CANDIDATES (%d tried; seconds of a step)", len(t.s.Candidates)+len(t.s.Rejected)))
-	t.line("  %-5s %2s %-2s %-10s %-*s %6s =%6s +%6s +%6s +%6s %7s %5s %5s %6s", "N", "M", "P", "windows", pointsWidth(n), "points", "step", "local", "refr.", "upd.", "net", "sent", "bits", "keys", "GiB")
+	t.line("  %-5s %2s %-2s %-13s %-*s %6s =%6s +%6s +%6s +%6s %7s %5s %5s %6s", "N", "M", "P", "windows", pointsWidth(n), "points", "step", "local", "refr.", "upd.", "net", "sent", "bits", "keys", "GiB")
 	for _, c := range list[:min(top, len(list))] {
 		p := c.Price
-		t.line("  2^%-3d %2d %-2d %-10s %-*s %6.2f =%6.2f +%6.2f +%6.2f +%6.2f %7s %5.1f %5d %6.2f", c.LogN, c.Masks, c.Special,
-			fmt.Sprintf("%d/%d/%d", c.Layout.InputWindow, c.Layout.InputBaby, c.Layout.InnerWindow), pointsWidth(n), c.Points(),
+		t.line("  2^%-3d %2d %-2d %-13s %-*s %6.2f =%6.2f +%6.2f +%6.2f +%6.2f %7s %5.1f %5d %6.2f", c.LogN, c.Masks, c.Special,
+			windows(c.Layout), pointsWidth(n), c.Points(),
 			p.Iteration, p.Map, p.Refresh, p.Update, p.Network, size(p.IterationBytes), p.Bits, p.Keys, gib(p.Memory.Total))
 		reason := "chosen"
 		switch {
@@ -91,9 +91,17 @@ func (t *planText) table(top int) {
 		}
 	}
 	t.line("")
-	for _, l := range wrap("M, P: mask and special primes. Windows: input/baby steps/inner. Points: + refreshed, - not, forward from the first layer to the last and backward from the last to the second.", helpWidth-2) {
+	for _, l := range wrap("M, P: mask and special primes. Windows: input/baby steps/inner, and ×strips of a block where the weights of layers share ciphertexts. Points: + refreshed, - not, forward from the first layer to the last and backward from the last to the second.", helpWidth-2) {
 		t.line("  %s", l)
 	}
+}
+
+func windows(l nn.Layout) string {
+	s := fmt.Sprintf("%d/%d/%d", l.InputWindow, l.InputBaby, l.InnerWindow)
+	if l.Strips > 1 {
+		s += fmt.Sprintf(" ×%d", l.Strips)
+	}
+	return s
 }
 
 func pointsWidth(n nn.Network) int { return max(6, 2*len(n.Hidden)+1) }
