@@ -56,7 +56,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.clock, "clock", defaultClock(), "clock of figures on one thread: cpu, which leaves out what other programs take, or wall")
 	f.BoolVar(&o.toy, "toy", false, "use a small ring WITHOUT SECURITY, to try the program; its figures mean nothing")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(refreshCommand(&o), logregCommand(&o), mlpCommand(&o), scaleCommand(&o))
+	root.AddCommand(refreshCommand(&o), logregCommand(&o), mlpCommand(&o), scaleCommand(&o), networkCommand(&o))
 	return root
 }
 

@@ -29,6 +29,8 @@ type QueryPlan struct {
 	// shares are smallest.
 	OutputLevel int
 
+	Work mhe.Work // of the forward pass for a query, without refreshes
+
 	layer   packing.Query
 	wScale  *big.Float
 	wLevel  int
@@ -118,10 +120,12 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	for i := range xs {
 		xs[i] = x
 	}
+	before := tr.Count.Work
 	z, err := s.outputs(mhe.Operands(ws...), xs)
 	if err != nil {
 		return err
 	}
+	q.Work = tr.Count.Work.Then(before, -1)
 	// what is opened has been through the refresh of the outputs, with its sums
 	last, err := p.OutputConfig(q.Rows).Range(p.Set, z.Range())
 	if err != nil {
@@ -152,6 +156,26 @@ func (p *NetworkPlan) queryPoint(point int) bootstrap.Config {
 		c.Map = p.Query.layer.Sum.Then(c.Map)
 	}
 	return c
+}
+
+// QueryConfigs returns the refreshes that a full query passes, in their order.
+func (p *NetworkPlan) QueryConfigs() (all []bootstrap.Config) {
+	for l := range p.Net.Hidden {
+		if point := p.Net.forwardPoint(l); !p.Points[point].Skipped {
+			all = append(all, p.queryPoint(point))
+		}
+	}
+	return append(all, p.OutputConfig(p.Query.Rows))
+}
+
+// RelayoutConfigs returns the refreshes that take the first layer's weights to the
+// layout for queries, in their order.
+func (p *NetworkPlan) RelayoutConfigs() (all []bootstrap.Config) {
+	for lo := 0; lo < p.Query.Weights; lo += relayoutAtOnce {
+		c, _ := p.RelayoutConfig(lo, min(lo+relayoutAtOnce, p.Query.Weights))
+		all = append(all, c)
+	}
+	return all
 }
 
 // RelayoutConfig returns the refresh that makes ciphertexts lo to hi-1 of the

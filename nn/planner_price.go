@@ -146,8 +146,9 @@ func mapTerms(c bootstrap.Config) (terms int) {
 	return terms
 }
 
-// shareWork is what one share of a refresh costs, and its end.
-func shareWork(c bootstrap.Config) (share, finish mhe.Work) {
+// RefreshWork returns what one share of a refresh costs, and what its end does at the
+// root, without codec and common randomness.
+func RefreshWork(c bootstrap.Config) (share, finish mhe.Work) {
 	shareOp, finishOp := mhe.OpShare, mhe.OpFinish
 	if c.Map.Depth()+c.Mix.Depth()+c.After.Depth() > 0 {
 		shareOp, finishOp = mhe.OpShareMap, mhe.OpFinishMap
@@ -176,7 +177,7 @@ func (p *NetworkPlan) refreshWork() (w mhe.Work) {
 		if r.Skipped {
 			continue
 		}
-		share, finish := shareWork(p.PointConfig(i))
+		share, finish := RefreshWork(p.PointConfig(i))
 		w = w.Add(mhe.OpRerandomise, r.In, 1).Add(mhe.OpPack, r.In, 2) // and its hash
 		w = w.Then(share, n).Then(finish, 1)
 		w = w.Add(mhe.OpUniform, r.Out, n).Add(mhe.OpUnpack, r.In, n) // for every owner
@@ -195,7 +196,7 @@ func (p *NetworkPlan) updateWork() (common mhe.Work, owners []mhe.Work) {
 	for _, part := range p.Parts {
 		c := p.UpdateConfig(part, 0)
 		n := float64(c.Count)
-		share, finish := shareWork(c)
+		share, finish := RefreshWork(c)
 		common = common.Then(share, 1).Add(mhe.OpRerandomise, in, n)
 		common = common.Add(mhe.OpPack, in, 4*n).Add(mhe.OpPack, c.Out, n) // gradients for their hash and to the owner, shares
 		common = common.Add(mhe.OpUnpack, in, n).Add(mhe.OpUniform, c.Out, n).Add(mhe.OpUnpack, c.Out, n)
@@ -242,19 +243,11 @@ func (p *NetworkPlan) priceSetup(out *Price, c mhe.Costs, link Link, fanout int)
 	children := float64(min(fanout, parties-1))
 	depth := treeDepth(parties, fanout)
 	var w mhe.Work
-	for _, k := range p.Keys.Rotations {
-		w = w.Add(mhe.OpKeyShare, k.Level, 1)
-	}
-	top := 0
-	for _, k := range p.Keys.Products {
-		w = w.Add(mhe.OpProductShare, k.Level, 1)
-		top = max(top, k.Level)
-	}
-	w = w.Add(mhe.OpKeyShare, top, 2) // the first round of the product keys
 	bytes := 0
 	var network float64
 	for _, part := range p.Keys.Parts(p.Set, maxKeyPart) {
 		shape := part.Shape()
+		w = w.Then(part.Work(), 1)
 		for _, b := range shape {
 			limbs := len(b) - 1
 			w = w.Add(mhe.OpUniform, limbs, 1).Add(mhe.OpPack, limbs, 1).Add(mhe.OpUnpack, limbs, 1+children)
