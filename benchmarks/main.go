@@ -23,6 +23,7 @@ import (
 )
 
 func main() {
+	defer stopProf()
 	if err := command().Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)

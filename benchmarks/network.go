@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -112,7 +113,7 @@ func networkCommand(o *options) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&n.data, "data", "../shared/data", "folder of the data sets; synthetic rows without it")
-	f.StringVar(&n.costs, "costs", "", "file with a record of costs of this machine; measured if there is none")
+	f.StringVar(&n.costs, "costs", "", "file with a record of costs of this machine; measured, and written, if there is none")
 	f.StringVar(&n.dir, "dir", "", "folder for journals, on the disk that is to be measured; a temporary one by default")
 	f.StringVar(&n.studies, "studies", "logistic,network", "studies, separated by commas")
 	f.StringVar(&n.parties, "parties", "3,5", "numbers of parties, separated by commas")
@@ -163,17 +164,25 @@ func (n networkOptions) run(cmd *cobra.Command, o *options) (err error) {
 
 // measured returns the costs of this machine. A toy ring is not worth the time.
 func (n networkOptions) measured(ctx context.Context, toy bool) (mhe.Costs, error) {
-	if n.costs == "" && !toy {
-		return loadedCosts(ctx)
-	}
-	if n.costs == "" {
+	if n.costs == "" && toy {
 		return nn.DefaultCosts(), nil
 	}
-	b, err := os.ReadFile(n.costs)
-	if err != nil {
-		return mhe.Costs{}, err
+	if n.costs != "" {
+		b, err := os.ReadFile(n.costs)
+		if !errors.Is(err, fs.ErrNotExist) {
+			c, parse := mhe.ParseCosts(b)
+			return c, errors.Join(err, parse)
+		}
 	}
-	return mhe.ParseCosts(b)
+	c, err := loadedCosts(ctx)
+	if err != nil || n.costs == "" {
+		return c, err
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		return c, err
+	}
+	return c, os.WriteFile(n.costs, b, 0o666)
 }
 
 // A networkBenchmark is a study of a number of parties.

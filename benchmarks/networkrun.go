@@ -83,6 +83,8 @@ func (f *finishLine) note(phase string) (last bool) {
 	f.waiting[phase]--
 	if f.waiting[phase] == 0 {
 		f.at[phase] = time.Since(f.start)
+		cpu, _ := cpuTime()
+		fmt.Println("CPU", phase, f.at[phase], cpu)
 	}
 	return f.waiting[phase] == 0
 }
@@ -97,6 +99,8 @@ func (c contest) race(ctx context.Context, parties []party, line *finishLine, as
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	line.start = time.Now()
+	cpu, _ := cpuTime()
+	fmt.Println("CPU start", cpu)
 	var wg sync.WaitGroup
 	for _, p := range parties {
 		wg.Go(func() {
@@ -116,6 +120,8 @@ func (c contest) race(ctx context.Context, parties []party, line *finishLine, as
 		return m, errors.Join(err, context.Cause(ctx))
 	}
 	total := time.Since(line.start)
+	cpu, _ = cpuTime()
+	fmt.Println("CPU end", total, cpu)
 	m.setup = line.at["setup"]
 	m.training = line.at["train"] - m.setup
 	m.predict = total - line.at["train"]

@@ -182,7 +182,7 @@ func (r *Refresh) OutputShape() mhe.Shape {
 func (r *Refresh) Hash() [32]byte { return r.hash }
 
 func (r *Refresh) digest() [32]byte {
-	b := []byte("nereid/refresh/v3")
+	b := []byte("nereid/refresh/v4")
 	for _, h := range [][32]byte{r.set.Hash(), r.cfg.Map.Hash(), r.cfg.Mix.Hash(), r.cfg.After.Hash()} {
 		b = append(b, h[:]...)
 	}

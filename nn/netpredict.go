@@ -168,16 +168,6 @@ func (p *NetworkPlan) QueryConfigs() (all []bootstrap.Config) {
 	return append(all, p.OutputConfig(p.Query.Rows))
 }
 
-// RelayoutConfigs returns the refreshes that take the first layer's weights to the
-// layout for queries, in their order.
-func (p *NetworkPlan) RelayoutConfigs() (all []bootstrap.Config) {
-	for lo := 0; lo < p.Query.Weights; lo += relayoutAtOnce {
-		c, _ := p.RelayoutConfig(lo, min(lo+relayoutAtOnce, p.Query.Weights))
-		all = append(all, c)
-	}
-	return all
-}
-
 // RelayoutConfig returns the refresh that makes ciphertexts lo to hi-1 of the
 // first layer's weights in the layout for encrypted rows, and which of the weights
 // as they are trained it takes.

@@ -159,6 +159,28 @@ func RefreshWork(c bootstrap.Config) (share, finish mhe.Work) {
 		mhe.Work{{Op: finishOp, Level: c.Out, Amount: n}, {Op: mhe.OpMapTerm, Level: c.Out, Amount: terms}}
 }
 
+// PrepareWork returns what it costs every party to encode the masks of a refresh, before
+// its first share.
+func (p *NetworkPlan) PrepareWork(c bootstrap.Config) (w mhe.Work) {
+	level, n := c.Out+p.Set.Special(), float64(p.Set.N())
+	mask := func(values []float64) {
+		if len(values) == 0 {
+			return
+		}
+		period := float64(max(8, len(values)))
+		w = w.Add(mhe.OpEncode, level, period*math.Log2(period)/(n*math.Log2(n))).Add(mhe.OpPack, level, period/n)
+	}
+	for _, s := range slices.Concat(c.Map.Steps, c.After.Steps) {
+		mask(s.Mask)
+	}
+	for _, pieces := range c.Mix {
+		for _, piece := range pieces {
+			mask(piece.Mask)
+		}
+	}
+	return w
+}
+
 // mapWork is what a party's passes cost, with the sum of their gradients.
 func (p *NetworkPlan) mapWork() (w mhe.Work) {
 	w = w.Then(p.Count.Work, float64(p.Passes))

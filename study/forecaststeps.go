@@ -45,32 +45,31 @@ func (w *walk) regressionStep() {
 
 // networkStep adds a step of a network, in whose rounds every party is a root. What
 // all compute and the legs of the rounds are priced by the plan. Rounds of all owners
-// run at once: while the shares of some become durable, others are made.
+// run at once: they share transactions of the journal, and while shares for some are
+// written, others are made.
 func (w *walk) networkStep() {
 	n := w.cfg.Parties
 	price := w.net.Price(w.host.Costs, nn.Link{Mbit: w.host.Link.Mbit, Latency: w.host.Link.Latency}, w.cfg.Fanout)
-	rounds, bytes := 0, 0
+	rounds, bytes := 0, 0 // one after another
 	for _, p := range w.net.Points {
 		if !p.Skipped {
-			rounds += w.net.Passes * n
+			rounds += w.net.Passes
 			bytes += w.net.Passes * n * (w.bytesOf(p.In) + w.bytesOf(p.Out))
 		}
 	}
+	rounds += 2 // of the update: the gradient's sum and its refresh
 	model := 0
 	for _, part := range w.net.Parts {
 		c := w.net.UpdateConfig(part, 0)
-		rounds += 2 // the gradient's sum and its refresh
 		bytes += c.Count * (2*w.bytesOf(c.In) + w.bytesOf(c.Out))
 		model += 2 * c.Count * w.bytesOf(c.Out)
+		w.everyone(w.net.PrepareWork(c)) // with the step's learning rate
 	}
-	w.record(bytes, rounds*commitsShare)
-	durable := w.now.Disk
-	w.now.Disk = 0
 	compute := w.slower(n) * (price.Refresh + price.Update)
-	w.now.Compute += w.slower(n) * (price.Map + w.host.Wire*float64(price.IterationBytes))
-	w.now.Compute += compute
-	w.now.Disk += max(0, durable-compute)
+	w.now.Compute += w.slower(n)*(price.Map+w.host.Wire*float64(price.IterationBytes)) + compute
 	w.now.Network += price.Network
+	w.record(0, rounds*commitsShare)
+	w.now.Disk += max(0, float64(bytes*w.host.Sharing)*w.host.Byte-compute)
 	for i := range w.sent {
 		w.sent[i] += price.IterationBytes
 	}
@@ -79,12 +78,13 @@ func (w *walk) networkStep() {
 
 // predictions adds queries for all rows that the policy allows.
 func (w *walk) predictions() {
-	const asking = 5 // round trips: TLS, the collective key, the request
-	trip := 2 * w.host.Link.Latency / 1e3
-	w.now.Network += asking * trip
+	const asking = 3 // round trips of a question: TCP and TLS, then its stream
+	trip := asking * 2 * w.host.Link.Latency / 1e3
+	w.now.Network += trip // for the collective key
 	query := w.regressionQuery
 	if w.net != nil {
-		for _, c := range w.net.RelayoutConfigs() {
+		c, _ := w.net.RelayoutConfig(0, 1) // as all others, whose masks take much memory
+		for range w.net.Query.Weights {
 			w.publicRefresh(c)
 		}
 		w.finished(w.net.Query.Weights * mhe.CipherShape(w.set, w.set.MaxLevel()).Size())
@@ -144,6 +144,7 @@ func (w *walk) networkQuery() {
 // publicRefresh adds a refresh of tensors that all parties hold, as
 // [netParty.RefreshPublic] goes through it.
 func (w *walk) publicRefresh(c bootstrap.Config) {
+	w.everyone(w.net.PrepareWork(c))
 	share, finish := nn.RefreshWork(c)
 	in, out := c.Count, max(c.Count, len(c.Mix))
 	pack := mhe.Work{}.Add(mhe.OpPack, c.In, float64(in)).Add(mhe.OpPack, c.Out, float64(out))
