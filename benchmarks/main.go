@@ -4,6 +4,7 @@
 //	go run ./benchmarks logreg     a party's compute in one training step
 //	go run ./benchmarks mlp        networks on BCW, CREDIT and MNIST, whole studies
 //	go run ./benchmarks scale      a training step against parties, features, units, batch
+//	go run ./benchmarks network    nodes over emulated links against what was forecast
 //
 // Everything a ratio compares is timed in one run, turn by turn, and summarised
 // by medians, so that the ratios hold on a machine that does other things as
@@ -23,7 +24,6 @@ import (
 )
 
 func main() {
-	defer stopProf()
 	if err := command().Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)

@@ -37,9 +37,9 @@ type networkReport struct {
 	Mbit      float64 `json:"mbit"`
 	Latency   float64 `json:"latency_ms"`
 
-	Predicted float64 `json:"predicted_s"`
-	Measured  float64 `json:"measured_s"` // median of the runs
-	Ratio     float64 `json:"ratio"`      // measured over predicted
+	Predicted float64   `json:"predicted_s"`
+	Measured  float64   `json:"measured_s"` // median of the runs
+	Ratio     float64   `json:"ratio"`      // measured over predicted
 	Runs      []float64 `json:"runs_s"`
 
 	Phases map[string]networkPhase `json:"phases"` // setup, training, predict
@@ -48,9 +48,9 @@ type networkReport struct {
 
 	Host hostFigures `json:"host"`
 
-	Accuracy  float64 `json:"accuracy"`              // of the opened predictions
-	TwinDiff  float64 `json:"max_output_diff"`       // of an opened output from the clear twin
-	NoisePlan float64 `json:"output_noise_plan"`     // standard deviation
+	Accuracy  float64 `json:"accuracy"`          // of the opened predictions
+	TwinDiff  float64 `json:"max_output_diff"`   // of an opened output from the clear twin
+	NoisePlan float64 `json:"output_noise_plan"` // standard deviation
 	TwinRight float64 `json:"accuracy_clear_twin"`
 
 	Overhead *overheadReport `json:"overhead,omitempty"`
@@ -220,7 +220,7 @@ func (b networkBenchmark) run(ctx context.Context, overhead bool) (r networkRepo
 		Commit:  round(1e3 * host.Commit), Put: round(1e3 * host.Put), Byte: round(1e9 * host.Byte), Wire: round(1e9 * host.Wire),
 	}
 	forecast := c.terms.Forecast(host)
-	b.log("forecast %.1f s: %+v", forecast.Seconds(), forecast)
+	b.log("forecast: setup %.2f s, training %.2f s, predictions %.2f s", forecast.Setup.Seconds, forecast.Training.Seconds, forecast.Predict.Seconds)
 	var runs []measuredRun
 	for i := range b.runs {
 		m, err := c.nodes(ctx, func(party string) string { return filepath.Join(place, party, fmt.Sprintf("run-%d", i)) }, &link)

@@ -83,8 +83,6 @@ func (f *finishLine) note(phase string) (last bool) {
 	f.waiting[phase]--
 	if f.waiting[phase] == 0 {
 		f.at[phase] = time.Since(f.start)
-		cpu, _ := cpuTime()
-		fmt.Println("CPU", phase, f.at[phase], cpu)
 	}
 	return f.waiting[phase] == 0
 }
@@ -99,8 +97,6 @@ func (c contest) race(ctx context.Context, parties []party, line *finishLine, as
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	line.start = time.Now()
-	cpu, _ := cpuTime()
-	fmt.Println("CPU start", cpu)
 	var wg sync.WaitGroup
 	for _, p := range parties {
 		wg.Go(func() {
@@ -120,8 +116,6 @@ func (c contest) race(ctx context.Context, parties []party, line *finishLine, as
 		return m, errors.Join(err, context.Cause(ctx))
 	}
 	total := time.Since(line.start)
-	cpu, _ = cpuTime()
-	fmt.Println("CPU end", total, cpu)
 	m.setup = line.at["setup"]
 	m.training = line.at["train"] - m.setup
 	m.predict = total - line.at["train"]
@@ -263,9 +257,9 @@ func (c contest) inMemory(ctx context.Context) (m measuredRun, err error) {
 
 // An emulation is links for all parties of a trial, and for the querier after them.
 type emulation struct {
-	ends    []*wan.End           // none for plain loopback
-	places  map[string]int       // of parties, by address
-	mu      sync.Mutex           //
+	ends    []*wan.End            // none for plain loopback
+	places  map[string]int        // of parties, by address
+	mu      sync.Mutex            //
 	proxies map[[2]int]*wan.Proxy // by who dials and who listens
 }
 

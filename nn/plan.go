@@ -190,7 +190,7 @@ func (p *Plan) tracePredict(ev mhe.Evaluator, w mhe.Range) error {
 // QueryWork returns what the model's outputs for a query cost a party.
 func (p *Plan) QueryWork() mhe.Work {
 	tr, ev := mhe.NewTrace(p.Set)
-	trial := *p // whose errors are set again
+	trial := *p                                                                                  // whose errors are set again
 	_ = trial.tracePredict(traced{ev, p.Model}, mhe.Range{Max: largeWeight, RMS: typicalWeight}) // cannot fail: the plan was compiled with it
 	return tr.Count.Work
 }

@@ -30,7 +30,7 @@ type localReport struct {
 	Twin  *twinReport `json:"clear_twin,omitempty"`
 	Links []treeLink  `json:"links"` // the edges of the tree
 
-	Seconds   struct {
+	Seconds struct {
 		Training float64 `json:"training"` // and setup, since the processes started
 		Predict  float64 `json:"predict"`
 	} `json:"seconds"`
