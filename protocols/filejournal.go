@@ -68,6 +68,8 @@ func OpenJournal(path string) (*FileJournal, error) {
 		return nil, fmt.Errorf("protocols: opening journal %s: %w", path, err)
 	}
 	db, err := guard(func() (*bolt.DB, error) {
+		// The list of free pages is kept in the file, though it is written with every
+		// entry: to find them again bbolt starts goroutines that panic on damage.
 		return bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
 	})
 	if errors.Is(err, berrors.ErrTimeout) {

@@ -54,7 +54,8 @@ func (f Forecast) Seconds() float64 { return f.Setup.Seconds + f.Training.Second
 // measured: it walks through the rounds of the study as the parties do, and adds up
 // what each takes.
 //
-// Between rounds parties compute; a message costs the latency of its edge and, of
+// Between rounds parties compute. A connection lets little through at first, and twice
+// as much on every trip there and back, until the link is full. A message costs the latency of its edge and, of
 // the link of a parent, the bytes of all its children; a party forwards what it has
 // whole. Every share is in the journal before it leaves. Parties that share cores
 // compute as many times slower as there are more of them than cores.
@@ -78,7 +79,7 @@ func (t Terms) Forecast(h Host) Forecast {
 type walk struct {
 	*terms
 	host   Host
-	levels []level
+	levels []*level
 
 	now  Span
 	sent []int64 // by party
@@ -89,6 +90,28 @@ type level struct {
 	parents []protocols.PartyID // with children
 	below   []protocols.PartyID
 	most    int // children of one of them
+
+	up, down window
+}
+
+// A window is what a connection lets through before it hears from the other end, in
+// bytes; 0 for that of a new connection.
+type window float64
+
+// newWindow is that of HTTP/2. It is doubled on every trip that it has filled.
+const newWindow = 64 << 10
+
+// open returns how long a message waits for a window that is not as large as what
+// the link holds.
+func (w *window) open(bytes int, l Link) (seconds float64) {
+	trip := 2 * l.Latency / 1e3
+	full, left := l.Mbit*1e6/8*trip, float64(bytes)
+	*w = max(*w, newWindow)
+	for ; left > float64(*w) && float64(*w) < full; *w *= 2 {
+		left -= float64(*w)
+		seconds += trip
+	}
+	return seconds
 }
 
 func newWalk(t *terms, h Host) *walk {
@@ -97,9 +120,9 @@ func newWalk(t *terms, h Host) *walk {
 }
 
 // levelsOf returns the levels of a tree from the root down.
-func levelsOf(t protocols.Tree) (all []level) {
+func levelsOf(t protocols.Tree) (all []*level) {
 	for at := []protocols.PartyID{t.Root()}; ; {
-		var l level
+		l := &level{}
 		for _, p := range at {
 			children := t.Children(p)
 			if len(children) == 0 {
@@ -163,10 +186,10 @@ func (w *walk) everyone(work mhe.Work) { w.compute(w.cfg.Parties, work) }
 
 // hop adds a message of so many bytes on all edges of a level: down the tree, if down,
 // else up.
-func (w *walk) hop(l level, bytes int, down bool) {
-	from := l.below
+func (w *walk) hop(l *level, bytes int, down bool) {
+	from, window := l.below, &l.up
 	if down {
-		from = l.parents
+		from, window = l.parents, &l.down
 	}
 	for _, p := range from {
 		if down {
@@ -176,12 +199,12 @@ func (w *walk) hop(l level, bytes int, down bool) {
 		}
 	}
 	link := 8 * float64(l.most*bytes) / (w.host.Link.Mbit * 1e6)
-	w.now.Network += w.host.Link.Latency/1e3 + max(link, w.carry(l, bytes))
+	w.now.Network += w.host.Link.Latency/1e3 + window.open(bytes, w.host.Link) + max(link, w.carry(l, bytes))
 }
 
 // carry returns the compute of messages on all edges of a level: that of the busiest
 // parent, or that of all on the cores that they share.
-func (w *walk) carry(l level, bytes int) float64 {
+func (w *walk) carry(l *level, bytes int) float64 {
 	edges := float64(min(len(l.below), w.host.Sharing)) / float64(w.host.Cores)
 	return w.host.Wire * float64(bytes) * max(float64(l.most)/2, edges)
 }

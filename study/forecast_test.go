@@ -83,8 +83,19 @@ func TestLevels(t *testing.T) {
 	require.NoError(t, err)
 	levels := levelsOf(tree)
 	require.Len(t, levels, tree.Depth())
-	require.Equal(t, level{parents: []protocols.PartyID{0}, below: []protocols.PartyID{1, 2, 3}, most: 3}, levels[0])
-	require.Equal(t, level{parents: []protocols.PartyID{1}, below: []protocols.PartyID{4, 5}, most: 2}, levels[1])
+	require.Equal(t, &level{parents: []protocols.PartyID{0}, below: []protocols.PartyID{1, 2, 3}, most: 3}, levels[0])
+	require.Equal(t, &level{parents: []protocols.PartyID{1}, below: []protocols.PartyID{4, 5}, most: 2}, levels[1])
+}
+
+// A connection of 1 Gbit/s and 20 ms holds 5 MB, which it reaches in seven trips.
+func TestWindows(t *testing.T) {
+	l := Link{Mbit: 1000, Latency: 20}
+	var w window
+	require.Zero(t, w.open(60<<10, l))
+	require.InDelta(t, 0.04, w.open(65<<10, l), 1e-9)
+	require.Zero(t, w.open(65<<10, l))
+	require.InDelta(t, 6*0.04, w.open(100<<20, l), 1e-9)
+	require.Zero(t, w.open(100<<20, l))
 }
 
 // The bytes of nodes in one process are those of the forecast but for headers, and

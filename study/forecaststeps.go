@@ -99,7 +99,8 @@ func (w *walk) predictions() {
 // asked adds what the root does with a request before and after the round, and the
 // ledgers of all parties.
 func (w *walk) asked(request int) {
-	w.now.Network += 8 * float64(request) / (w.host.Link.Mbit * 1e6)
+	var fresh window
+	w.now.Network += 8*float64(request)/(w.host.Link.Mbit*1e6) + fresh.open(request, w.host.Link)
 	w.keep(request, 1)
 	w.keep(0, 2)
 	w.keep(0, 1)

@@ -89,7 +89,6 @@ const (
 	maxHeader = 160 << 10 // bytes of a message without its body, which lists up to 65535 parties
 	maxFrame  = maxChunk + maxHeader
 	maxCredit = 1 << 40 // bytes
-	maxWindow = 8 << 20 // bytes of a connection that may be under way: 1 Gbit/s over 64 ms there and back
 	maxOpen   = 1 << 16 // messages of a party that may be known and not forgotten
 )
 

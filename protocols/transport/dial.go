@@ -129,8 +129,6 @@ func (d dialer) dial(address string) (*grpc.ClientConn, *knock, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: max(d.liveness, minLiveness), Timeout: d.liveness, PermitWithoutStream: true,
 		}),
-		grpc.WithInitialWindowSize(maxWindow),
-		grpc.WithInitialConnWindowSize(maxWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame)),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),

@@ -36,8 +36,6 @@ func (e *Endpoint) listen() error {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: e.cfg.Liveness, Timeout: e.cfg.Liveness}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minLiveness / 2, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxFrame),
-		grpc.InitialWindowSize(maxWindow), // from the start: a message is as long as many trips of a small window
-		grpc.InitialConnWindowSize(maxWindow),
 		grpc.WaitForHandlers(true),
 		grpc.MaxConcurrentStreams(4),
 		grpc.MaxHeaderListSize(16<<10),
