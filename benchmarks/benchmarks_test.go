@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func run(t *testing.T, args ...string) (string, error) {
 	cmd := command()
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)
-	cmd.SetErr(&out)
+	cmd.SetErr(io.Discard) // progress
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
 }
@@ -91,6 +92,26 @@ func TestLogregReport(t *testing.T) {
 	requirePositive(t, "", o, "security_bits", "load_average")
 }
 
+// Nodes over fast links, and pairs without any: the bytes are those of the forecast.
+func TestNetworkReport(t *testing.T) {
+	o := object(t, "network", "--studies", "logistic", "--parties", "3", "--runs", "1", "--pairs", "1", "--mbit", "10000", "--latency", "1", "--data", "no/such/folder", "--dir", t.TempDir())
+	for _, key := range []string{"study", "parties", "predicted_s", "measured_s", "ratio", "bytes_party", "bytes_wire_party", "phases", "host", "machine"} {
+		require.Contains(t, o, key)
+	}
+	phases, ok := o["phases"].(map[string]any)
+	require.True(t, ok)
+	for _, name := range []string{"setup", "training", "predict"} {
+		phase, ok := phases[name].(map[string]any)
+		require.True(t, ok, name)
+		bytes, ok := phase["bytes_party"].(map[string]any)
+		require.True(t, ok, name)
+		require.InEpsilon(t, bytes["measured"], bytes["predicted"], 0.02, name)
+	}
+	require.Contains(t, o, "overhead")
+	delete(o, "overhead") // of a toy it may be anything
+	requirePositive(t, "", o, "load_average", "disk_ns_byte")
+}
+
 func TestStudies(t *testing.T) {
 	const data = "../../shared/data"
 	if _, err := os.Stat(data); err != nil || testing.Short() {
@@ -123,6 +144,11 @@ func TestRefusals(t *testing.T) {
 		{"refresh", "extra"},
 		{"logreg", "--unknown"},
 		{"logreg", "--toy", "--repeat", "1", "--study", "--data", "no/such/folder"},
+		{"network", "--parties", "1"},
+		{"network", "--runs", "0"},
+		{"network", "--mbit", "0"},
+		{"network", "--toy", "--studies", "none"},
+		{"network", "--costs", "."},
 		{"nothing"},
 	} {
 		_, err := run(t, args...)

@@ -4,6 +4,7 @@
 //	go run ./benchmarks logreg     a party's compute in one training step
 //	go run ./benchmarks mlp        networks on BCW, CREDIT and MNIST, whole studies
 //	go run ./benchmarks scale      a training step against parties, features, units, batch
+//	go run ./benchmarks network    nodes over emulated links against what was forecast
 //
 // Everything a ratio compares is timed in one run, turn by turn, and summarised
 // by medians, so that the ratios hold on a machine that does other things as
@@ -56,7 +57,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.clock, "clock", defaultClock(), "clock of figures on one thread: cpu, which leaves out what other programs take, or wall")
 	f.BoolVar(&o.toy, "toy", false, "use a small ring WITHOUT SECURITY, to try the program; its figures mean nothing")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(refreshCommand(&o), logregCommand(&o), mlpCommand(&o), scaleCommand(&o))
+	root.AddCommand(refreshCommand(&o), logregCommand(&o), mlpCommand(&o), scaleCommand(&o), networkCommand(&o))
 	return root
 }
 

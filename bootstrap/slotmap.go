@@ -1,7 +1,7 @@
 package bootstrap
 
 import (
-	"crypto/sha3"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -174,11 +174,11 @@ func (b *builder) mask(values []float64, scale *big.Float) (*mask, error) {
 	if b.enc == nil { // for the range only
 		return &mask{period: len(values), scale: scale}, nil
 	}
-	key := []byte(scale.Text('p', 0))
+	key := append(make([]byte, 0, 8*len(values)+64), scale.Text('p', 0)...)
 	for _, v := range values {
 		key = binary.BigEndian.AppendUint64(key, math.Float64bits(v))
 	}
-	id := sha3.Sum256(binary.BigEndian.AppendUint64(key, uint64(len(values))))
+	id := sha256.Sum256(binary.BigEndian.AppendUint64(key, uint64(len(values))))
 	if m, ok := b.masks[id]; ok {
 		return m, nil
 	}
@@ -190,7 +190,8 @@ func (b *builder) mask(values []float64, scale *big.Float) (*mask, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mask{limbs: limbs, period: len(values), scale: scale, sum: sha3.Sum256(b.r.work.Append(nil, limbs))}
+	encoded := make([]byte, 0, b.r.work.EncodedSize()/b.r.set.N()*len(v))
+	m := &mask{limbs: limbs, period: len(values), scale: scale, sum: sha256.Sum256(b.r.work.Append(encoded, limbs))}
 	for i, s := range b.r.work {
 		s.MForm(limbs[i], limbs[i])
 	}

@@ -105,6 +105,25 @@ func (k KeyPart) Name() string {
 // "relinearisation": the product keys do.
 func (k KeyPart) Second() bool { return k.kind == productsPart }
 
+// Work returns what one share of the part costs.
+func (k KeyPart) Work() (w Work) {
+	switch k.kind {
+	case encryptionPart: // as one digit of a key
+		n, _ := digits(k.set, k.set.MaxLevel())
+		return w.Add(OpKeyShare, k.set.MaxLevel(), 1/float64(n))
+	case relinearisationPart:
+		return w.Add(OpKeyShare, k.relin, 2)
+	}
+	op := OpKeyShare
+	if k.Second() {
+		op = OpProductShare
+	}
+	for _, key := range k.keys {
+		w = w.Add(op, key.Level, 1)
+	}
+	return w
+}
+
 // Shape is the shape of the part's shares and of their sum.
 func (k KeyPart) Shape() (sh Shape) {
 	for _, level := range k.Levels() {

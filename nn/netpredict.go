@@ -33,6 +33,8 @@ type QueryPlan struct {
 	// their rotations, which a party keeps from query to query.
 	Memory int
 
+	Work mhe.Work // of the forward pass for a query, without refreshes
+
 	layer  packing.Query
 	wScale *big.Float
 	wLevel int
@@ -93,11 +95,13 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	for i := range xs {
 		xs[i] = x
 	}
+	before := tr.Count.Work
 	tr.Count.Operands = 0 // those of training are released
 	z, err := s.outputs(mhe.Operands(ws...), xs)
 	if err != nil {
 		return err
 	}
+	q.Work = tr.Count.Work.Then(before, -1)
 	q.Memory = tr.Count.Operands + q.Weights*ciphertextBytes(p.Set, q.wLevel)
 	// what is opened has been through the refresh of the outputs, with its sums
 	last, err := p.OutputConfig(q.Rows).Range(p.Set, z.Range())
@@ -167,6 +171,16 @@ func (p *NetworkPlan) queryPoint(point int) bootstrap.Config {
 		c.Map = p.Query.layer.Sum.Then(c.Map)
 	}
 	return c
+}
+
+// QueryConfigs returns the refreshes that a full query passes, in their order.
+func (p *NetworkPlan) QueryConfigs() (all []bootstrap.Config) {
+	for l := range p.Net.Hidden {
+		if point := p.Net.forwardPoint(l); !p.Points[point].Skipped {
+			all = append(all, p.queryPoint(point))
+		}
+	}
+	return append(all, p.OutputConfig(p.Query.Rows))
 }
 
 // RelayoutConfig returns the refresh that makes ciphertexts lo to hi-1 of the

@@ -140,7 +140,7 @@ func (p *Plan) trace() error {
 			return err
 		}
 		p.GradLevel, p.Count = g.Level(), tr.Count
-		step, err := p.refreshConfig().Range(p.Set, g.Range())
+		step, err := p.RefreshConfig().Range(p.Set, g.Range())
 		if err != nil {
 			return err
 		}
@@ -187,6 +187,14 @@ func (p *Plan) tracePredict(ev mhe.Evaluator, w mhe.Range) error {
 	return nil
 }
 
+// QueryWork returns what the model's outputs for a query cost a party.
+func (p *Plan) QueryWork() mhe.Work {
+	tr, ev := mhe.NewTrace(p.Set)
+	trial := *p                                                                                  // whose errors are set again
+	_ = trial.tracePredict(traced{ev, p.Model}, mhe.Range{Max: largeWeight, RMS: typicalWeight}) // cannot fail: the plan was compiled with it
+	return tr.Count.Work
+}
+
 // dataRange is the range of standardised data in its padded layout.
 func (p *Plan) dataRange() mhe.Range {
 	a := p.Dense.Dot.Layout.Axes[0]
@@ -213,10 +221,11 @@ func (t traced) Dot(d packing.Dot, w, x mhe.Tensor, logScale int) (mhe.Tensor, e
 
 // Refresh returns the refresh of a step's gradient.
 func (p *Plan) Refresh(enc *mhe.Encoder) (*bootstrap.Refresh, error) {
-	return bootstrap.New(p.Set, enc, p.refreshConfig())
+	return bootstrap.New(p.Set, enc, p.RefreshConfig())
 }
 
-func (p *Plan) refreshConfig() bootstrap.Config {
+// RefreshConfig returns the refresh of a step's gradient, to be prepared.
+func (p *Plan) RefreshConfig() bootstrap.Config {
 	return bootstrap.Config{
 		In: p.GradLevel, Out: p.Set.MaxLevel(), Count: 1, Map: p.Update,
 		ScaleIn: mhe.Power(p.Dense.LogScale), ScaleOut: mhe.Power(p.Set.LogScale()),

@@ -155,8 +155,9 @@ func mapTerms(c bootstrap.Config) (terms int) {
 	return terms
 }
 
-// shareWork is what one share of a refresh costs, and its end.
-func shareWork(c bootstrap.Config) (share, finish mhe.Work) {
+// RefreshWork returns what one share of a refresh costs, and what its end does at the
+// root, without codec and common randomness.
+func RefreshWork(c bootstrap.Config) (share, finish mhe.Work) {
 	shareOp, finishOp := mhe.OpShare, mhe.OpFinish
 	if c.Masked() {
 		shareOp, finishOp = mhe.OpShareMap, mhe.OpFinishMap
@@ -165,6 +166,28 @@ func shareWork(c bootstrap.Config) (share, finish mhe.Work) {
 	terms := float64(mapTerms(c))
 	return mhe.Work{{Op: shareOp, Level: c.Out, Amount: n}, {Op: mhe.OpMapTerm, Level: c.Out, Amount: terms}},
 		mhe.Work{{Op: finishOp, Level: c.Out, Amount: n}, {Op: mhe.OpMapTerm, Level: c.Out, Amount: terms}}
+}
+
+// PrepareWork returns what it costs every party to encode the masks of a refresh, before
+// its first share.
+func (p *NetworkPlan) PrepareWork(c bootstrap.Config) (w mhe.Work) {
+	level, n := c.Out+p.Set.Special(), float64(p.Set.N())
+	mask := func(values []float64) {
+		if len(values) == 0 {
+			return
+		}
+		period := float64(max(8, len(values)))
+		w = w.Add(mhe.OpEncode, level, period*math.Log2(period)/(n*math.Log2(n))).Add(mhe.OpPack, level, period/n)
+	}
+	for _, s := range slices.Concat(c.Map.Steps, c.After.Steps) {
+		mask(s.Mask)
+	}
+	for _, pieces := range c.Mix {
+		for _, piece := range pieces {
+			mask(piece.Mask)
+		}
+	}
+	return w
 }
 
 // mapWork is what a party's passes cost, with the sum of their gradients.
@@ -185,7 +208,7 @@ func (p *NetworkPlan) refreshWork() (w mhe.Work) {
 		if r.Skipped {
 			continue
 		}
-		share, finish := shareWork(p.PointConfig(i))
+		share, finish := RefreshWork(p.PointConfig(i))
 		w = w.Add(mhe.OpRerandomise, r.In, 1).Add(mhe.OpPack, r.In, 2) // and its hash
 		w = w.Then(share, n).Then(finish, 1)
 		w = w.Add(mhe.OpUniform, r.Out, n).Add(mhe.OpUnpack, r.In, n) // for every owner
@@ -204,7 +227,7 @@ func (p *NetworkPlan) updateWork() (common mhe.Work, owners []mhe.Work) {
 	for _, part := range p.Parts {
 		c := p.UpdateConfig(part, 0)
 		n := float64(c.Count)
-		share, finish := shareWork(c)
+		share, finish := RefreshWork(c)
 		common = common.Then(share, 1).Add(mhe.OpRerandomise, in, n)
 		common = common.Add(mhe.OpPack, in, 4*n).Add(mhe.OpPack, c.Out, n) // gradients for their hash and to the owner, shares
 		common = common.Add(mhe.OpUnpack, in, n).Add(mhe.OpUniform, c.Out, n).Add(mhe.OpUnpack, c.Out, n)
@@ -251,18 +274,10 @@ func (p *NetworkPlan) priceSetup(out *Price, c mhe.Costs, link Link, fanout int)
 	children := float64(min(fanout, parties-1))
 	depth := treeDepth(parties, fanout)
 	var w mhe.Work
-	for _, k := range p.Keys.Rotations {
-		w = w.Add(mhe.OpKeyShare, k.Level, 1)
-	}
-	top := 0
-	for _, k := range p.Keys.Products {
-		w = w.Add(mhe.OpProductShare, k.Level, 1)
-		top = max(top, k.Level)
-	}
-	w = w.Add(mhe.OpKeyShare, top, 2) // the first round of the product keys
 	bytes := 0
 	var network float64
 	for _, part := range p.Keys.Parts(p.Set, maxKeyPart) {
+		w = w.Then(part.Work(), 1)
 		for _, level := range part.Levels() {
 			limbs := level + p.Set.Special()
 			w = w.Add(mhe.OpUniform, limbs, 1).Add(mhe.OpPack, limbs, 1).Add(mhe.OpUnpack, limbs, 1+children)

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/age"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nereid-mhe/nereid/dataset"
@@ -94,13 +93,7 @@ func newWorld(t testing.TB, text string, parties int) *world {
 
 // open opens an identity.
 func (w *world) open(name string) *identity.Identity {
-	text, err := os.ReadFile(w.KeyFile())
-	require.NoError(w.t, err)
-	keys, err := age.ParseIdentities(strings.NewReader(string(text)))
-	require.NoError(w.t, err)
-	b, err := os.ReadFile(w.IdentityFile(name))
-	require.NoError(w.t, err)
-	id, err := identity.Open(b, keys...)
+	id, err := w.Identity(name)
 	require.NoError(w.t, err)
 	return id
 }
@@ -124,9 +117,7 @@ func lock(t testing.TB, i roster.Invitation, members ...*identity.Identity) rost
 
 func (w *world) config(i int) node.Config {
 	name := w.Lock.Parties()[i].Name
-	columns := w.File.Columns()
-	columns.Partial = true
-	table, _, err := dataset.ReadFile(w.RowsFile(name), columns)
+	table, err := w.Rows(name)
 	require.NoError(w.t, err)
 	return node.Config{
 		Identity: w.ids[i], Lock: w.Lock, Terms: w.terms, Table: table, Dir: w.StateDir(name),

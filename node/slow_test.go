@@ -2,33 +2,19 @@ package node_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nereid-mhe/nereid/internal/wan"
 )
 
-// slowLink returns a proxy in front of an address, at 4 Mbit/s and 100 ms in either
-// direction.
-func slowLink(t *testing.T, upstream string) *toxiproxy.Proxy {
-	p := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "link", "127.0.0.1:0", upstream)
-	require.NoError(t, p.Start())
-	t.Cleanup(p.Stop)
-	for _, stream := range []string{"upstream", "downstream"} {
-		for _, toxic := range []string{`"bandwidth", "attributes": {"rate": 500}`, `"latency", "attributes": {"latency": 100}`} {
-			_, err := p.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(`{"stream": %q, "type": %s}`, stream, toxic)))
-			require.NoError(t, err)
-		}
-	}
-	return p
-}
+// slowLink is a link of 4 Mbit/s and 100 ms in either direction.
+var slowLink = wan.Link{Mbit: 4, Latency: 100 * time.Millisecond}
 
 // With default settings a study ends over slow links that break at random.
 func TestSlowLinks(t *testing.T) {
@@ -40,9 +26,12 @@ func TestSlowLinks(t *testing.T) {
 	links := map[string]string{}
 	ctx, stop := context.WithCancel(context.Background())
 	var cutting sync.WaitGroup
+	outside := wan.NewEnd(wan.Link{Mbit: 1e5, Latency: slowLink.Latency}) // all who dial
 	for _, p := range w.Lock.Parties() {
-		link := slowLink(t, p.Address)
-		links[p.Address] = link.Listen
+		link, err := wan.Connect(outside, wan.NewEnd(slowLink), p.Address)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = link.Close() })
+		links[p.Address] = link.Address()
 		cutting.Go(func() {
 			for {
 				select {
@@ -50,10 +39,7 @@ func TestSlowLinks(t *testing.T) {
 					return
 				case <-time.After(2*time.Second + rand.N(6*time.Second)):
 				}
-				link.Stop()
-				for link.Start() != nil { // the port is free in a moment
-					time.Sleep(time.Millisecond)
-				}
+				link.Cut()
 			}
 		})
 	}

@@ -235,14 +235,20 @@ func (t *Trial) RowsFile(name string) string { return filepath.Join(t.Dir, name,
 // StateDir returns the directory of a party's journal and store.
 func (t *Trial) StateDir(name string) string { return filepath.Join(t.Dir, name, "state") }
 
-// Querier opens the identity of the querier.
-func (t *Trial) Querier() (*identity.Identity, error) {
-	b, err := os.ReadFile(t.IdentityFile(t.querierName()))
+// Identity opens the identity of a party or the querier.
+func (t *Trial) Identity(name string) (*identity.Identity, error) {
+	b, err := os.ReadFile(t.IdentityFile(name))
 	if err != nil {
 		return nil, err
 	}
 	return identity.Open(b, t.key)
 }
+
+// Querier opens the identity of the querier.
+func (t *Trial) Querier() (*identity.Identity, error) { return t.Identity(t.querierName()) }
+
+// Rows reads the rows of a party.
+func (t *Trial) Rows(name string) (dataset.Table, error) { return readRows(t.RowsFile(name), t.File) }
 
 // querierName returns the querier that the trial plays: the one that may have most.
 // The others have identities and the same rows, for whoever plays them.

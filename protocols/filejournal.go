@@ -18,8 +18,9 @@ import (
 )
 
 // A FileJournal is the [Journal] of a node, in one bbolt file. Every step is on
-// disk (fsync) before Share goes on. It is safe for concurrent use; one process
-// at a time has the file open.
+// disk (fsync) before Share goes on; rounds that wait for the disk at the same time
+// share a transaction. It is safe for concurrent use; one process at a time has the
+// file open.
 //
 // The file keeps one small entry per point for ever, and the shares until they
 // are forgotten; the room of forgotten shares is used again. A share is stored in
@@ -31,6 +32,7 @@ import (
 // study needs a new seed.
 type FileJournal struct {
 	db     *bolt.DB
+	disk   committer
 	points keyedLock
 }
 
@@ -66,6 +68,8 @@ func OpenJournal(path string) (*FileJournal, error) {
 		return nil, fmt.Errorf("protocols: opening journal %s: %w", path, err)
 	}
 	db, err := guard(func() (*bolt.DB, error) {
+		// The list of free pages is kept in the file, though it is written with every
+		// entry: to find them again bbolt starts goroutines that panic on damage.
 		return bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
 	})
 	if errors.Is(err, berrors.ErrTimeout) {
@@ -74,8 +78,8 @@ func OpenJournal(path string) (*FileJournal, error) {
 	if err != nil {
 		return fail(err)
 	}
-	j := &FileJournal{db: db}
-	err = j.update(initialise)
+	j := &FileJournal{db: db, disk: committer{db: db}}
+	err = j.disk.update(0, initialise)
 	if err == nil {
 		err = files.SyncDir(filepath.Dir(path))
 	}
@@ -183,7 +187,7 @@ func (j *FileJournal) Forget(labels ...Label) error {
 	for _, point := range sorted { // in one order everywhere
 		defer j.points.lock(point)()
 	}
-	err := j.update(func(tx *bolt.Tx) error {
+	err := j.disk.update(0, func(tx *bolt.Tx) error {
 		for _, point := range sorted {
 			if err := forget(tx, point, points[point]); err != nil {
 				return err
@@ -229,7 +233,7 @@ func (j *FileJournal) bind(l Label, point [32]byte) (e entry, err error) {
 		return e, err
 	}
 	e = entry{name: l.String(), digest: l.Digest, state: stateBound}
-	return e, j.update(func(tx *bolt.Tx) error { return putEntry(tx, point, e) })
+	return e, j.disk.update(0, func(tx *bolt.Tx) error { return putEntry(tx, point, e) })
 }
 
 // record writes the pieces of share, and with the last ones the entry that makes
@@ -239,7 +243,7 @@ func (j *FileJournal) record(l Label, point [32]byte, share []byte) error {
 	pieces := slices.Collect(slices.Chunk(share, pieceSize))
 	for first := 0; ; first += piecesPerTx {
 		end := min(first+piecesPerTx, len(pieces))
-		err := j.update(func(tx *bolt.Tx) error {
+		err := j.disk.update((end-first)*pieceSize, func(tx *bolt.Tx) error {
 			if first == 0 {
 				if err := dropPieces(tx, point); err != nil {
 					return err
@@ -284,8 +288,7 @@ func (j *FileJournal) load(l Label, point [32]byte, e entry) (share []byte, err 
 	return share, nil
 }
 
-func (j *FileJournal) view(f func(*bolt.Tx) error) error   { return access(j.db.View, f) }
-func (j *FileJournal) update(f func(*bolt.Tx) error) error { return access(j.db.Update, f) }
+func (j *FileJournal) view(f func(*bolt.Tx) error) error { return access(j.db.View, f) }
 
 // access runs a transaction. On a damaged file bbolt panics, or touches memory
 // beyond its end.

@@ -148,6 +148,13 @@ func (j *MemoryJournal) Forget(labels ...Label) error {
 	return nil
 }
 
+// Len returns the number of points that are bound, those of forgotten shares too.
+func (j *MemoryJournal) Len() (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.entries), nil
+}
+
 func (j *MemoryJournal) forget(l Label) error {
 	point := l.Point.Hash()
 	defer j.points.lock(point)()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,23 +32,6 @@ trained the querier asks for predictions of the rows that were kept back.
 
 Everything is kept in --dir; the same command goes on from there after a stop. The
 directory holds the keys of ALL parties: it is for trials.`
-
-// A localReport is what a trial has come to: a contract.
-type localReport struct {
-	Study     string   `json:"study"` // the lock's fingerprint
-	Parties   int      `json:"parties"`
-	Steps     int      `json:"steps"`
-	Predicted int      `json:"predicted"`          // rows
-	Accuracy  *float64 `json:"accuracy,omitempty"` // of the predictions
-	RMSE      *float64 `json:"rmse,omitempty"`     // of the predictions of a regression
-	Model     string   `json:"model"`              // digest of the encrypted weights, equal at all parties
-	Restarts  int64    `json:"restarts"`           // of processes that died
-	Seconds   struct {
-		Training float64 `json:"training"` // and setup, since the processes started
-		Predict  float64 `json:"predict"`
-	} `json:"seconds"`
-	Nodes []node.Status `json:"nodes"`
-}
 
 type local struct {
 	study, dir string
@@ -196,6 +178,7 @@ func (o *local) follow(ctx context.Context, t *node.Trial, terms study.Terms, cl
 	if r.Nodes, err = o.await(ctx, client, d); err != nil { // a party may have been killed again
 		return r, err
 	}
+	r.Insecure, r.Depth, r.Links = o.toy, terms.Tree().Depth(), treeLinks(terms.Tree(), r.Nodes)
 	r.Study, r.Parties, r.Model = t.Lock.Fingerprint().String(), len(r.Nodes), r.Nodes[0].Model
 	for _, n := range r.Nodes {
 		if n.Model != r.Model {
@@ -275,37 +258,34 @@ func vacate(ctx context.Context, dir string) error {
 	}
 }
 
-// await shows how far the parties are until all have the trained model, and returns
-// what they say then.
+// await waits until all parties have the trained model, and returns what they say
+// then. It shows how far the root is: the others are a message behind it or ahead.
 func (o *local) await(ctx context.Context, client node.Client, d display) ([]node.Status, error) {
 	all := make([]node.Status, len(client.Lock.Parties()))
 	var shown study.Progress
-	for {
-		trained := 0
-		for i := range all {
+	for i := range all {
+		for !all[i].Trained {
 			wait, cancel := context.WithTimeout(ctx, 5*time.Second)
 			s, err := client.Status(wait, protocols.PartyID(i))
 			cancel()
 			if err == nil {
 				all[i] = s
 			}
-			if err == nil && s.Trained {
-				trained++
+			if i == 0 && err == nil && (s.Phase != shown.Phase || s.Step != shown.Step) {
+				shown = study.Progress{Phase: s.Phase, Step: s.Step, Steps: s.Steps, Elapsed: time.Duration(s.Elapsed * float64(time.Second))}
+				d.update(shown)
+			}
+			if all[i].Trained {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(300 * time.Millisecond):
 			}
 		}
-		if s := all[0]; s.Phase != shown.Phase || s.Step != shown.Step {
-			shown = study.Progress{Phase: s.Phase, Step: s.Step, Steps: s.Steps, Elapsed: time.Duration(s.Elapsed * float64(time.Second))}
-			d.update(shown)
-		}
-		if trained == len(all) {
-			return all, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(300 * time.Millisecond):
-		}
 	}
+	return all, nil
 }
 
 // predict asks for the outputs of the querier's rows and scores them.
@@ -319,6 +299,9 @@ func (o *local) predict(ctx context.Context, t *node.Trial, terms study.Terms, c
 		d.update(study.Progress{Phase: "predict", Step: done, Steps: rows.Rows()})
 	})
 	if err != nil {
+		return err
+	}
+	if r.Twin, err = compareTwin(ctx, t, terms, rows, z); err != nil {
 		return err
 	}
 	right, square := 0.0, 0.0
@@ -337,37 +320,4 @@ func (o *local) predict(ctx context.Context, t *node.Trial, terms study.Terms, c
 		r.Accuracy = &right
 	}
 	return nil
-}
-
-func (r localReport) write(p *page) {
-	p.heading(fmt.Sprintf("Nereid trial: %s in processes of their own", count(r.Parties, "party")))
-	p.fact("study", r.Study)
-	p.fact("training", fmt.Sprintf("%s in %s, with setup", count(r.Steps, "step"), seconds(r.Seconds.Training)))
-	score := ""
-	if r.Accuracy != nil {
-		score = fmt.Sprintf(", accuracy %.1f %%", 100**r.Accuracy)
-	}
-	if r.RMSE != nil {
-		score = fmt.Sprintf(", root mean square error %.3g", *r.RMSE)
-	}
-	p.fact("predictions", fmt.Sprintf("%s in %s%s", count(r.Predicted, "row"), seconds(r.Seconds.Predict), score))
-	p.fact("model", r.Model+", the same at all parties")
-	p.fact("restarts", fmt.Sprint(r.Restarts))
-	for _, n := range r.Nodes {
-		var sent int64
-		for _, b := range n.Sent {
-			sent += b
-		}
-		var waits []string
-		for _, w := range n.Peers {
-			if w.Connects > 1 {
-				waits = append(waits, w.Name)
-			}
-		}
-		line := size(sent) + " sent"
-		if len(waits) > 0 {
-			line += ", reconnected to " + strings.Join(waits, ", ")
-		}
-		p.fact(n.Party, line)
-	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/studyfile"
 )
 
 const planLong = `Finds the parameters and the layout with which a network trains fastest on encrypted
@@ -27,7 +28,8 @@ Seconds are those of a machine's record of costs and of a model of the network; 
 keys and precision follow from the plan itself. --calibrate measures this machine.
 
 The report lists the chosen plan and the best of the others, each with what it loses by,
-and says for which numbers of parties and links another choice wins.
+and says for which numbers of parties and links another choice wins. Of a study file of
+logistic or linear regression, which has one plan, it says how long the nodes will take.
 
 Without flags: the network of the papers for MNIST, 784-64-64-10, among 10 parties.`
 
@@ -57,6 +59,9 @@ func newPlan() *cobra.Command {
 }
 
 func (o *planning) run(c *cobra.Command) error {
+	if o.file.Model.Kind != studyfile.Network { // of a file: flags describe networks
+		return o.regression(c)
+	}
 	r, err := o.request()
 	if err != nil {
 		return err

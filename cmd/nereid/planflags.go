@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 
@@ -98,13 +97,7 @@ func (o *planning) check(f *pflag.FlagSet) error {
 	case !(memory >= 0) || math.IsInf(memory, 0):
 		return usageError("give a number of GiB, or 0 for no limit", "--memory %g", memory)
 	}
-	if err := o.settle(f); err != nil {
-		return err
-	}
-	if kind := o.file.Model.Kind; kind != studyfile.Network {
-		return &failure{exitRefused, fmt.Errorf("%s: plans are searched for networks, its kind is %s", o.path, kind), `"nereid simulate --study ` + o.path + `" runs it`}
-	}
-	return nil
+	return o.settle(f)
 }
 
 // request returns what is to be planned.

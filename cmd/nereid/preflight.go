@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/nn"
 	"github.com/nereid-mhe/nereid/node"
 	"github.com/nereid-mhe/nereid/study"
 )
@@ -88,6 +89,7 @@ func (o *preflight) run(c *cobra.Command) (r preflightReport, err error) {
 		if r.add("plan", "the study compiles to that of the lock", mismatch(o.lock, o.compile(c.Context(), &l), "do not use this lock: ask the founder; a toy lock needs --insecure")) {
 			note, err := o.rows(l)
 			r.add("data", note, err)
+			r.Findings = append(r.Findings, duration(l))
 			cfg := node.Config{Identity: l.id, Lock: l.lock, Terms: l.terms, Dir: o.dir, Listen: o.listen}
 			r.Findings = append(r.Findings, node.Preflight(c.Context(), cfg, o.wait)...)
 		}
@@ -127,6 +129,15 @@ func (o *preflight) modes() (out []node.Finding) {
 		out = append(out, f)
 	}
 	return out
+}
+
+// duration says what the study is expected to take on hosts as the study file has
+// them.
+func duration(l lockedStudy) node.Finding {
+	link := study.Link{Mbit: l.file.Hosts.Mbit, Latency: l.file.Hosts.Latency}
+	f := l.terms.Forecast(study.Typical(nn.DefaultCosts(), link))
+	note := fmt.Sprintf("setup %s, training %s, predictions %s, at %g Mbit/s and %g ms", seconds(f.Setup.Seconds), seconds(f.Training.Seconds), seconds(f.Predict.Seconds), link.Mbit, link.Latency)
+	return node.Finding{Check: "duration", Note: note}
 }
 
 // rows reads the rows as a node does.

@@ -22,7 +22,7 @@ const module = "github.com/nereid-mhe/nereid/"
 // packages on lines above its own. A name that ends in /... stands for all
 // packages below it.
 var layers = [][]string{
-	{"params", "packing", "dataset", "internal/approx", "internal/canon", "internal/files"},
+	{"params", "packing", "dataset", "internal/approx", "internal/canon", "internal/files", "internal/wan"},
 	{"mhe/rns"},
 	{"mhe"},
 	{"bootstrap", "protocols", "protocols/transport/internal/wire"},

@@ -69,7 +69,7 @@ func (t *transfer) reset() {
 // was announced.
 func (t *transfer) append(b []byte) {
 	if need := len(t.data) + len(b); need > cap(t.data) {
-		grown := make([]byte, len(t.data), min(t.size, max(2*cap(t.data), need)))
+		grown := make([]byte, len(t.data), min(t.size, max(4*cap(t.data), need)))
 		copy(grown, t.data)
 		t.data = grown
 	}
