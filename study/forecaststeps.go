@@ -1,6 +1,8 @@
 package study
 
 import (
+	"math"
+
 	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
@@ -106,17 +108,22 @@ func (w *walk) asked(request int) {
 	w.keep(0, 1)
 }
 
+// querySize returns the bytes of a query of one batch.
+func (w *walk) querySize() int {
+	return w.queryForm().size(1) - math.MaxUint8 + len(w.policy[0].Querier)
+}
+
 // regressionQuery adds a query, as [party.predict] answers it.
 func (w *walk) regressionQuery() {
 	top, low := w.set.MaxLevel(), w.plan.PredictLevel
 	o := mhe.Opening{Set: w.set, Level: low, Count: 1}
-	size := w.queryForm().size(1)
+	size := w.querySize()
 	outputs := w.plan.QueryWork()
 	decode := mhe.Work{}.Add(mhe.OpUnpack, top, 4) // with the querier's key
 	w.asked(size)
 	w.compute(1, cipher(top).Add(mhe.OpEncode, top, 1).Then(decode, 1)) // by the querier, and by the root as it comes
 	w.round(act{
-		input: size, share: o.SwitchShape().Size(), start: outputs.Add(mhe.OpPack, top, 2), open: outputs.Then(decode, 1),
+		input: size + o.DecryptShape().Size(), share: o.SwitchShape().Size(), start: outputs.Add(mhe.OpPack, top, 2), open: outputs.Then(decode, 1),
 		gen: cipher(low), add: mhe.Work{}.Add(mhe.OpUnpack, low, 2), finish: mhe.Work{}.Add(mhe.OpPack, low, 2),
 	})
 	w.finished(0)
@@ -125,7 +132,7 @@ func (w *walk) regressionQuery() {
 // networkQuery adds a query, as [netParty.answer] answers it.
 func (w *walk) networkQuery() {
 	q := w.net.Query
-	size := w.queryForm().size(1)
+	size := w.querySize()
 	decode := mhe.Work{}.Add(mhe.OpUnpack, q.Level, float64(2*q.Blocks+2))
 	w.asked(size)
 	w.compute(1, cipher(q.Level).Then(mhe.Work{}.Add(mhe.OpEncode, q.Level, 1), 1).Then(decode, 1))
