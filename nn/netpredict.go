@@ -70,7 +70,7 @@ type PublicRefresher interface {
 // planQuery adds predictions to the plan: to its keys, and as p.Query.
 func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	y := p.layers[0]
-	layer, err := packing.NewQuery(y.input, p.strips, y.first, p.Layout.InnerWindow)
+	layer, err := packing.NewQuery(y.input, p.strips, y.first, p.queryWindow())
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrModel, err)
 	}
@@ -111,6 +111,18 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	q.OutputErr = raise(outputMargin * last.Err)
 	p.Keys = tr.Keys()
 	return nil
+}
+
+// queryWindow returns the positions over which the first layer's weights for queries
+// are compact: at least the root of their diagonals where the rows leave room, so that
+// few ciphertexts are to be made, for as few keys.
+func (p *NetworkPlan) queryWindow() int {
+	diagonals := min(p.Grid.Units, ceilPower(p.Net.Features+1), ceilPower(p.Net.units(0)))
+	w := p.Layout.InnerWindow
+	for w*w < diagonals && p.strips.Batch(2*w) >= p.Rows {
+		w *= 2
+	}
+	return w
 }
 
 // trained returns what trained weights or biases of a layer are, as they are held.
