@@ -42,7 +42,28 @@ func cubic(bound float64) (nn.Activation, error) {
 	return nn.NewActivation("cubic", 0, bound, nn.LeastSquares)
 }
 
-var netTasks = []netTask{
+var netTasks = append(trained, // the same where the planner puts them for predictions with little noise
+	precise(trained[0], func(*study.NetworkConfig) {}),
+	precise(trained[1], func(*study.NetworkConfig) {}),
+	precise(trained[2], func(c *study.NetworkConfig) { c.Batch, c.Predict = 449, 4490 }),
+)
+
+// precise returns the task with predictions at the default noise, and its settings
+// changed.
+func precise(t netTask, change func(*study.NetworkConfig)) netTask {
+	config := t.config
+	t.name += "-predict"
+	t.config = func() (study.NetworkConfig, error) {
+		c, err := config()
+		c.Name, c.MaxOutputNoise = t.name, 0
+		change(&c)
+		return c, err
+	}
+	return t
+}
+
+// trained are the tasks on the smallest ring, where openings are coarse.
+var trained = []netTask{
 	{
 		name: "bcw", poseidon: 91, target: 9, accuracy: 0.96,
 		load: func(dir string) (train, test dataset.Table, err error) {
@@ -56,7 +77,7 @@ var netTasks = []netTask{
 			c := study.NetworkConfig{
 				Common: netCommon("bcw"), Hidden: []nn.Hidden{{Units: 64, Activation: a, Gain: 0.0025}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.3,
 				Optimiser: nn.Optimiser{Rate: 1, Layers: []float64{1.28, 0.588}, Momentum: 0.427, Schedule: nn.Schedule{Power: 0.29}},
-				Steps:     6, Batch: 54, Predict: 137,
+				Steps:     6, Batch: 54, Predict: 137, MaxOutputNoise: 0.15,
 			}
 			c.Clip = 0.59
 			return c, err
@@ -75,7 +96,7 @@ var netTasks = []netTask{
 			c := study.NetworkConfig{
 				Common: netCommon("credit"), Hidden: []nn.Hidden{{Units: 64, Activation: a, Gain: 0.01061}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.5643,
 				Optimiser: nn.Optimiser{Rate: 1, Layers: []float64{0.2831, 0.1985}, Momentum: 0.883, Schedule: nn.Schedule{Power: 0.803, Warmup: 3}},
-				Steps:     20, Predict: 225, MaxOutputNoise: 0.12,
+				Steps:     20, Predict: 225, MaxOutputNoise: 0.15,
 			}
 			c.Clip = 3.067
 			return c, err
@@ -83,23 +104,15 @@ var netTasks = []netTask{
 	},
 	{
 		name: "mnist", poseidon: 5283, target: 180, accuracy: 0.92, load: loadMNIST,
-		config: func() (study.NetworkConfig, error) { return mnist("mnist") },
-	},
-	{ // the same at a precision that outlives the flooding of predictions
-		name: "mnist-predict", poseidon: 5283, target: 180, accuracy: 0.92, load: loadMNIST,
-		config: func() (study.NetworkConfig, error) {
-			c, err := mnist("mnist-predict")
-			c.Batch, c.Predict = 449, 4490
-			return c, err
-		},
+		config: mnist,
 	},
 }
 
-func mnist(name string) (study.NetworkConfig, error) {
+func mnist() (study.NetworkConfig, error) {
 	first, err := cubic(1.05994)
 	second, err2 := cubic(2.11798)
 	c := study.NetworkConfig{
-		Common: netCommon(name), Hidden: []nn.Hidden{{Units: 64, Activation: first, Gain: 0.156608}, {Units: 64, Activation: second, Gain: 9.996103}},
+		Common: netCommon("mnist"), Hidden: []nn.Hidden{{Units: 64, Activation: first, Gain: 0.156608}, {Units: 64, Activation: second, Gain: 9.996103}},
 		Outputs: 10, Loss: nn.SquaredLoss(2), Gain: 0.0554056,
 		Optimiser: nn.Optimiser{
 			Rate: 1, Layers: []float64{0.427004, 2.033360, 0.149673}, Momentum: 0.82011, L2: 0.00053757,
