@@ -122,6 +122,16 @@ func (c contest) race(ctx context.Context, parties []party, line *finishLine, as
 	return m, nil
 }
 
+// member opens the identity of a party and reads its rows.
+func (c contest) member(name string) (*identity.Identity, dataset.Table, error) {
+	id, err := c.trial.Identity(name)
+	if err != nil {
+		return nil, dataset.Table{}, err
+	}
+	table, err := c.trial.Rows(name)
+	return id, table, err
+}
+
 // nodes runs the study with nodes: identities, mutual TLS over loopback, journals on
 // disk. With a link every party's connections go through it.
 func (c contest) nodes(ctx context.Context, dir func(party string) string, link *wan.Link) (m measuredRun, err error) {
@@ -137,11 +147,7 @@ func (c contest) nodes(ctx context.Context, dir func(party string) string, link 
 		}
 	}()
 	for i, p := range members {
-		id, err := c.trial.Identity(p.Name)
-		if err != nil {
-			return m, err
-		}
-		table, err := c.trial.Rows(p.Name)
+		id, table, err := c.member(p.Name)
 		if err != nil {
 			return m, err
 		}
@@ -201,11 +207,7 @@ func (c contest) inMemory(ctx context.Context) (m measuredRun, err error) {
 	var parties []party
 	var nodes []*study.Node
 	for i, p := range members {
-		id, err := c.trial.Identity(p.Name)
-		if err != nil {
-			return m, err
-		}
-		table, err := c.trial.Rows(p.Name)
+		id, table, err := c.member(p.Name)
 		if err != nil {
 			return m, err
 		}

@@ -55,9 +55,9 @@ func (f Forecast) Seconds() float64 { return f.Setup.Seconds + f.Training.Second
 // what each takes.
 //
 // Between rounds parties compute. A connection lets little through at first, and twice
-// as much on every trip there and back, until the link is full. A message costs the latency of its edge and, of
-// the link of a parent, the bytes of all its children; a party forwards what it has
-// whole. Every share is in the journal before it leaves. Parties that share cores
+// as much on every trip there and back, until the link is full. A message costs the
+// latency of its edge and, of the link of a parent, the bytes of all its children; a
+// party forwards what it has whole. Every share is in the journal before it leaves. Parties that share cores
 // compute as many times slower as there are more of them than cores.
 func (t Terms) Forecast(h Host) Forecast {
 	var f Forecast
@@ -115,8 +115,7 @@ func (w *window) open(bytes int, l Link) (seconds float64) {
 }
 
 func newWalk(t *terms, h Host) *walk {
-	w := &walk{terms: t, host: h, levels: levelsOf(t.tree), sent: make([]int64, t.cfg.Parties)}
-	return w
+	return &walk{terms: t, host: h, levels: levelsOf(t.tree), sent: make([]int64, t.cfg.Parties)}
 }
 
 // levelsOf returns the levels of a tree from the root down.
@@ -279,16 +278,16 @@ func (w *walk) setup() {
 	w.now.Network += greeting * w.host.Link.Latency / 1e3
 	for _, part := range newCourse(w.terms).parts {
 		var pack, unpack, common mhe.Work
-		shape := part.Shape()
-		for _, b := range shape {
-			pack, unpack, common = pack.Add(mhe.OpPack, len(b)-1, 1), unpack.Add(mhe.OpUnpack, len(b)-1, 1), common.Add(mhe.OpUniform, len(b)-1, 1)
+		for _, level := range part.Levels() {
+			top := level + w.set.Special()
+			pack, unpack, common = pack.Add(mhe.OpPack, top, 1), unpack.Add(mhe.OpUnpack, top, 1), common.Add(mhe.OpUniform, top, 1)
 		}
 		key := unpack.Then(common, 1) // of the sum
 		w.round(act{
-			share: shape.Size(), result: shape.Size(),
+			share: part.Size(), result: part.Size(),
 			gen: part.Work().Then(pack, 1), add: unpack, finish: pack.Then(common, 1), accept: key,
 		})
-		w.finished(shape.Size())
+		w.finished(part.Size())
 	}
 	level := w.set.MaskLevel()
 	pair, one := cipher(level), mhe.Work{}.Add(mhe.OpUnpack, level, 1)
@@ -297,7 +296,7 @@ func (w *walk) setup() {
 		share: mhe.CipherShape(w.set, level).Size(), result: mhe.CipherShape(w.set, level).Size(),
 		gen: pair.Then(packs, 1), add: unpacks, finish: packs, accept: unpacks,
 	})
-	size := mhe.Shape{mhe.Basis(w.set, level)}.Size()
+	size := w.bytesOf(level)
 	w.round(act{share: size, result: size, gen: pair, add: one, accept: one})
 	w.finished(0)
 }

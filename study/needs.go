@@ -49,8 +49,8 @@ func (t Terms) Needs() Needs {
 }
 
 func (t Terms) needsOfRegression(n *Needs) {
-	in := mhe.Shape{mhe.Basis(t.set, t.plan.GradLevel)}.Size()
-	out := mhe.Shape{mhe.Basis(t.set, t.set.MaxLevel())}.Size()
+	in := t.bytesOf(t.plan.GradLevel)
+	out := t.bytesOf(t.set.MaxLevel())
 	n.StepUp = int64(mhe.CipherShape(t.set, t.plan.GradLevel).Size() + in + out) // gradient, share
 	n.StepDown = int64(in + out)                                                 // half of the summed gradient, of the weights
 	for _, id := range t.tree.Members() {

@@ -105,7 +105,7 @@ func (t *terms) maxMessage() int {
 	set := t.set
 	size := 2 * maxCiphertexts * mhe.CipherShape(set, set.MaxLevel()).Size()
 	for _, part := range t.keyPlan.Parts(set, maxKeyPart) {
-		size = max(size, part.Shape().Size())
+		size = max(size, part.Size())
 	}
 	if t.net != nil && t.net.Query != nil {
 		size = max(size, t.queryForm().size(1))
