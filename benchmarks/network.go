@@ -72,6 +72,7 @@ type networkPhase struct {
 	Compute   float64         `json:"compute_predicted_s"`
 	Network   float64         `json:"network_predicted_s"`
 	Disk      float64         `json:"disk_predicted_s"`
+	CPU       float64         `json:"cpu_s"` // of all parties, the querier and the emulated links
 	Bytes     expected[int64] `json:"bytes_party"`
 }
 
@@ -227,7 +228,8 @@ func (b networkBenchmark) run(ctx context.Context, overhead bool) (r networkRepo
 		if err != nil {
 			return r, err
 		}
-		b.log("run %d: setup %.2f s, training %.2f s, predictions %.2f s", i+1, m.setup.Seconds(), m.training.Seconds(), m.predict.Seconds())
+		b.log("run %d: setup %.2f s, training %.2f s, predictions %.2f s; of processors %.2f, %.2f and %.2f s", i+1,
+			m.setup.Seconds(), m.training.Seconds(), m.predict.Seconds(), m.cpu["setup"].Seconds(), m.cpu["training"].Seconds(), m.cpu["predict"].Seconds())
 		runs = append(runs, m)
 	}
 	r.compare(forecast, runs)
@@ -247,6 +249,7 @@ func (r *networkReport) compare(f study.Forecast, runs []measuredRun) {
 		p := networkPhase{
 			Predicted: round(s.Seconds), Measured: medianSeconds(runs, of),
 			Compute: round(s.Compute), Network: round(s.Network), Disk: round(s.Disk),
+			CPU:   medianSeconds(runs, func(m measuredRun) time.Duration { return m.cpu[name] }),
 			Bytes: expected[int64]{s.BytesParty, runs[0].sent[name]},
 		}
 		if s.Seconds > 0 {

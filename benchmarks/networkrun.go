@@ -22,8 +22,9 @@ import (
 // A measured run of a study.
 type measuredRun struct {
 	setup, training, predict time.Duration
-	sent                     map[string]int64 // by phase, of the party that sends most
-	wire                     int64            // bytes on all connections of the busiest party, in and out
+	cpu                      map[string]time.Duration // by phase, of all parties, the querier and the emulated links
+	sent                     map[string]int64         // by phase, of the party that sends most
+	wire                     int64                    // bytes on all connections of the busiest party, in and out
 	outputs                  [][]float64
 }
 
@@ -54,13 +55,14 @@ type finishLine struct {
 	start   time.Time
 	waiting map[string]int // parties that are not past the end of a phase
 	at      map[string]time.Duration
-	trained chan struct{} // closed when all are
+	cpu     map[string]time.Duration // of the process, by then
+	trained chan struct{}            // closed when all are
 	steps   int
 }
 
 func newFinishLine(parties, steps int) *finishLine {
 	return &finishLine{
-		waiting: map[string]int{"setup": parties, "train": parties}, at: map[string]time.Duration{},
+		waiting: map[string]int{"setup": parties, "train": parties}, at: map[string]time.Duration{}, cpu: map[string]time.Duration{},
 		trained: make(chan struct{}), steps: steps,
 	}
 }
@@ -83,6 +85,7 @@ func (f *finishLine) note(phase string) (last bool) {
 	f.waiting[phase]--
 	if f.waiting[phase] == 0 {
 		f.at[phase] = time.Since(f.start)
+		f.cpu[phase], _ = cpuTime()
 	}
 	return f.waiting[phase] == 0
 }
@@ -97,6 +100,7 @@ func (c contest) race(ctx context.Context, parties []party, line *finishLine, as
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	line.start = time.Now()
+	begin, _ := cpuTime()
 	var wg sync.WaitGroup
 	for _, p := range parties {
 		wg.Go(func() {
@@ -116,6 +120,8 @@ func (c contest) race(ctx context.Context, parties []party, line *finishLine, as
 		return m, errors.Join(err, context.Cause(ctx))
 	}
 	total := time.Since(line.start)
+	end, _ := cpuTime()
+	m.cpu = map[string]time.Duration{"setup": line.cpu["setup"] - begin, "training": line.cpu["train"] - line.cpu["setup"], "predict": end - line.cpu["train"]}
 	m.setup = line.at["setup"]
 	m.training = line.at["train"] - m.setup
 	m.predict = total - line.at["train"]

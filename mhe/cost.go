@@ -46,9 +46,11 @@ const (
 	OpFinish       Op = "refresh finish"       // as OpShare
 	OpFinishMap    Op = "refresh finish, mask" // as OpShareMap
 	OpMapTerm      Op = "map rotation"         // one rotation of one polynomial in a map, over the extended basis
+	OpMask         Op = "map mask"             // a mask of a map, encoded; amount: the part that a period is of all slots
 	OpUniform      Op = "uniform"              // a common random polynomial
 	OpPack         Op = "pack"                 // a polynomial, encoded
 	OpUnpack       Op = "unpack"               // a polynomial, decoded and added
+	OpHash         Op = "hash"                 // a polynomial that is encoded, by SHA-256
 	OpRerandomise  Op = "rerandomise"          // a ciphertext
 	OpKeyShare     Op = "key share"            // a share of a Galois key
 	OpProductShare Op = "product key share"    // the second share of a product key
@@ -163,7 +165,8 @@ func (c Costs) Check() error {
 var AllOps = []Op{
 	OpDecompose, OpKeyProduct, OpPermute, OpDivide, OpDivideRescale, OpRescale, OpScale, OpTensor, OpTensorSum,
 	OpDataTerm, OpDataRun, OpDataSum, OpMultiply, OpMulPlain, OpAdd, OpEncode, OpExpand, OpEncodeData,
-	OpShare, OpShareMap, OpFinish, OpFinishMap, OpMapTerm, OpUniform, OpPack, OpUnpack, OpRerandomise, OpKeyShare, OpProductShare,
+	OpShare, OpShareMap, OpFinish, OpFinishMap, OpMapTerm, OpMask,
+	OpUniform, OpPack, OpUnpack, OpHash, OpRerandomise, OpKeyShare, OpProductShare,
 }
 
 // limbs returns the transforms or limbs that an operation works on, up to a
@@ -173,7 +176,7 @@ func (op Op) limbs(special, level int) float64 {
 	case OpDecompose, OpKeyProduct, OpMultiply, OpKeyShare, OpProductShare:
 		n := (level + special) / special
 		return float64(n * (level + 1 + special))
-	case OpPermute, OpDivide, OpDivideRescale, OpShareMap, OpFinishMap, OpMapTerm, OpRerandomise:
+	case OpPermute, OpDivide, OpDivideRescale, OpShareMap, OpFinishMap, OpMapTerm, OpMask, OpRerandomise:
 		return float64(level + 1 + special)
 	}
 	return float64(level + 1)
@@ -187,7 +190,7 @@ func (op Op) grows(from, to int) float64 {
 	case OpEncodeData: // of the size of the data
 		return 1
 	case OpKeyProduct, OpPermute, OpScale, OpTensor, OpTensorSum, OpDataTerm, OpDataRun, OpDataSum, OpMulPlain, OpAdd, OpExpand,
-		OpMapTerm, OpUniform, OpPack, OpUnpack:
+		OpMapTerm, OpMask, OpUniform, OpPack, OpUnpack, OpHash:
 		return linear
 	}
 	return linear * float64(to) / float64(from)

@@ -1,6 +1,7 @@
 package mhe
 
 import (
+	"crypto/sha256"
 	"io"
 	"runtime"
 	"slices"
@@ -310,6 +311,7 @@ func (m *meter) codec(level int) {
 		}
 		return err
 	}))
+	m.note(OpHash, level, m.time(2, func() error { sha256.Sum256(b); return nil }))
 	full := ExtendedBasis(m.set, m.set.MaxLevel())
 	key := &EncryptionKey{m.set, m.poly(full), m.poly(full)}
 	x := Tensor{level: level, scale: Power(40), ct: m.cipher(level)}

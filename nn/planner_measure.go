@@ -77,12 +77,12 @@ func calibrate(ctx context.Context, machine mhe.Machine, rings []costRing, watch
 // and rotations.
 func measureRefresh(set params.Set, out int, watch mhe.Stopwatch, src mhe.Source) (samples []mhe.Sample, err error) {
 	const rotations = 16
-	mask := make([]float64, 64)
-	for i := range mask {
-		mask[i] = float64(i%2) / 3
+	values := make([]float64, 64)
+	for i := range values {
+		values[i] = float64(i%2) / 3
 	}
-	masked := packing.Map{Steps: []packing.Step{{Mask: mask}}}
-	turned := packing.Map{Steps: []packing.Step{{Rotations: []int{}}, {Mask: mask}}}
+	masked := packing.Map{Steps: []packing.Step{{Mask: values}}}
+	turned := packing.Map{Steps: []packing.Step{{Rotations: []int{}}, {Mask: values}}}
 	for k := range rotations {
 		turned.Steps[0].Rotations = append(turned.Steps[0].Rotations, 1+37*k)
 	}
@@ -105,7 +105,31 @@ func measureRefresh(set params.Set, out int, watch mhe.Stopwatch, src mhe.Source
 	note(mhe.OpFinish, finish[0])
 	note(mhe.OpFinishMap, finish[1])
 	note(mhe.OpMapTerm, (share[2]-share[1])/rotations)
-	return samples, nil
+	mask, err := timeMasks(set, enc, out, watch)
+	note(mhe.OpMask, mask)
+	return samples, err
+}
+
+// timeMasks times the encoding of a mask with as many values as there are slots.
+func timeMasks(set params.Set, enc *mhe.Encoder, out int, watch mhe.Stopwatch) (seconds float64, err error) {
+	const masks, share = 8, 16 // each with a value for one slot in share
+	prepare := func(n int) (float64, error) {
+		pieces := make([]packing.Piece, n)
+		for i := range pieces {
+			pieces[i].Mask = make([]float64, set.N()/share)
+			for k := range pieces[i].Mask {
+				pieces[i].Mask[k] = float64(k%(i+2)) / 3
+			}
+		}
+		c := bootstrap.Config{In: set.MaskLevel(), Out: out, Count: 1, Mix: packing.Mix{pieces}, ScaleIn: mhe.Power(30), ScaleOut: mhe.Power(30)}
+		return watch.Time(func() error { _, err := bootstrap.New(set, enc, c); return err })
+	}
+	one, err := prepare(1)
+	if err != nil {
+		return 0, err
+	}
+	all, err := prepare(1 + masks)
+	return (all - one) / masks * share, err
 }
 
 func timeRefresh(set params.Set, enc *mhe.Encoder, sk mhe.SecretKey, out int, m packing.Map, watch mhe.Stopwatch, src mhe.Source) (share, finish float64, err error) {

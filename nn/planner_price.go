@@ -171,20 +171,21 @@ func RefreshWork(c bootstrap.Config) (share, finish mhe.Work) {
 // PrepareWork returns what it costs every party to encode the masks of a refresh, before
 // its first share.
 func (p *NetworkPlan) PrepareWork(c bootstrap.Config) (w mhe.Work) {
-	level, n := c.Out+p.Set.Special(), float64(p.Set.N())
+	n := float64(p.Set.N())
 	mask := func(values []float64) {
 		if len(values) == 0 {
 			return
 		}
-		period := float64(max(8, len(values)))
-		w = w.Add(mhe.OpEncode, level, period*math.Log2(period)/(n*math.Log2(n))).Add(mhe.OpPack, level, period/n)
+		w = w.Add(mhe.OpMask, c.Out, float64(max(8, len(values)))/n)
 	}
-	for _, s := range slices.Concat(c.Map.Steps, c.After.Steps) {
-		mask(s.Mask)
-	}
-	for _, pieces := range c.Mix {
-		for _, piece := range pieces {
-			mask(piece.Mask)
+	for _, l := range c.Linears() {
+		for _, s := range slices.Concat(l.Before.Steps, l.After.Steps) {
+			mask(s.Mask)
+		}
+		for _, pieces := range l.Mix {
+			for _, piece := range pieces {
+				mask(piece.Mask)
+			}
 		}
 	}
 	return w

@@ -277,15 +277,17 @@ func (w *walk) setup() {
 	const greeting = 6 // trips: TLS, the stream, the hello, after a first attempt that may be too early
 	w.now.Network += greeting * w.host.Link.Latency / 1e3
 	for _, part := range newCourse(w.terms).parts {
-		var pack, unpack, common mhe.Work
+		var pack, unpack, common mhe.Work // of the sum
+		var hash mhe.Work
 		for _, level := range part.Levels() {
 			top := level + w.set.Special()
-			pack, unpack, common = pack.Add(mhe.OpPack, top, 1), unpack.Add(mhe.OpUnpack, top, 1), common.Add(mhe.OpUniform, top, 1)
+			pack, unpack = pack.Add(mhe.OpPack, top, 1), unpack.Add(mhe.OpUnpack, top, 1)
+			common, hash = common.Add(mhe.OpUniform, top, 1), hash.Add(mhe.OpHash, top, 1)
 		}
-		key := unpack.Then(common, 1) // of the sum
+		key := common.Then(hash, 1)
 		w.round(act{
 			share: part.Size(), result: part.Size(),
-			gen: part.Work().Then(pack, 1), add: unpack, finish: pack.Then(common, 1), accept: key,
+			gen: part.Work().Then(pack, 1), add: unpack, finish: pack.Then(key, 1), accept: unpack.Then(key, 1),
 		})
 		w.finished(part.Size())
 	}

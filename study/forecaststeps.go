@@ -59,14 +59,21 @@ func (w *walk) networkStep() {
 			bytes += w.net.Passes * n * (w.bytesOf(p.In) + w.bytesOf(p.Out))
 		}
 	}
-	rounds += 2 // of the update: the gradient's sum and its refresh
-	model := 0
+	rounds += 2          // of the update: the gradient's sum and its refresh
+	model, polys := 0, 2 // of the weights
+	var output mhe.Work  // there and back
+	if w.net.Net.Optimiser.Momentum > 0 {
+		polys *= 2
+	}
 	for _, part := range w.net.Parts {
 		c := w.net.UpdateConfig(part, 0)
 		bytes += c.Count * (2*w.bytesOf(c.In) + w.bytesOf(c.Out))
-		model += 2 * c.Count * w.bytesOf(c.Out)
+		n := polys * c.Count
+		model += n * w.bytesOf(c.Out)
+		output = output.Add(mhe.OpPack, c.Out, float64(n)).Add(mhe.OpUnpack, c.Out, float64(n))
 		w.everyone(w.net.PrepareWork(c)) // with the step's learning rate
 	}
+	w.everyone(output)
 	compute := w.slower(n) * (price.Refresh + price.Update)
 	w.now.Compute += w.slower(n)*(price.Map+w.host.Wire*float64(price.IterationBytes)) + compute
 	w.now.Network += price.Network
