@@ -19,12 +19,17 @@ type Host struct {
 	Put    float64 // until a value of the store is
 	Byte   float64 // for each byte of either
 	Wire   float64 // of a core for each byte of a message on an edge, of both ends: TLS, framing, checksums
+
+	// Window is what a new connection lets through before it hears from the other end,
+	// in bytes: TCP doubles it on every trip that has filled it, as long as the link is
+	// not full. 0 is for links without a slow start.
+	Window float64
 }
 
 // Typical returns a host of its own with a link, costs of arithmetic and otherwise
 // figures as of a small virtual machine with a network disk.
 func Typical(c mhe.Costs, l Link) Host {
-	return Host{Costs: c, Link: l, Sharing: 1, Cores: 1, Commit: 5e-3, Put: 10e-3, Byte: 5e-9, Wire: 6e-9}
+	return Host{Costs: c, Link: l, Sharing: 1, Cores: 1, Commit: 5e-3, Put: 10e-3, Byte: 5e-9, Wire: 6e-9, Window: 10 * 1460} // RFC 6928
 }
 
 // A Span is the expected wall time of a part of a study, in seconds. What happens at
@@ -54,8 +59,7 @@ func (f Forecast) Seconds() float64 { return f.Setup.Seconds + f.Training.Second
 // measured: it walks through the rounds of the study as the parties do, and adds up
 // what each takes.
 //
-// Between rounds parties compute. A connection lets little through at first, and twice
-// as much on every trip there and back, until the link is full. A message costs the
+// Between rounds parties compute. A message costs the
 // latency of its edge and, of the link of a parent, the bytes of all its children; a
 // party forwards what it has whole. Every share is in the journal before it leaves. Parties that share cores
 // compute as many times slower as there are more of them than cores.
@@ -95,18 +99,18 @@ type level struct {
 }
 
 // A window is what a connection lets through before it hears from the other end, in
-// bytes; 0 for that of a new connection.
+// bytes; 0 for a new connection. See [Host.Window].
 type window float64
-
-// newWindow is that of HTTP/2. It is doubled on every trip that it has filled.
-const newWindow = 64 << 10
 
 // open returns how long a message waits for a window that is not as large as what
 // the link holds.
-func (w *window) open(bytes int, l Link) (seconds float64) {
-	trip := 2 * l.Latency / 1e3
-	full, left := l.Mbit*1e6/8*trip, float64(bytes)
-	*w = max(*w, newWindow)
+func (w *window) open(bytes int, h Host) (seconds float64) {
+	trip := 2 * h.Link.Latency / 1e3
+	full, left := h.Link.Mbit*1e6/8*trip, float64(bytes)
+	if h.Window == 0 {
+		return 0
+	}
+	*w = max(*w, window(h.Window))
 	for ; left > float64(*w) && float64(*w) < full; *w *= 2 {
 		left -= float64(*w)
 		seconds += trip
@@ -198,7 +202,7 @@ func (w *walk) hop(l *level, bytes int, down bool) {
 		}
 	}
 	link := 8 * float64(l.most*bytes) / (w.host.Link.Mbit * 1e6)
-	w.now.Network += w.host.Link.Latency/1e3 + window.open(bytes, w.host.Link) + max(link, w.carry(l, bytes))
+	w.now.Network += w.host.Link.Latency/1e3 + window.open(bytes, w.host) + max(link, w.carry(l, bytes))
 }
 
 // carry returns the compute of messages on all edges of a level: that of the busiest

@@ -87,15 +87,18 @@ func TestLevels(t *testing.T) {
 	require.Equal(t, &level{parents: []protocols.PartyID{1}, below: []protocols.PartyID{4, 5}, most: 2}, levels[1])
 }
 
-// A connection of 1 Gbit/s and 20 ms holds 5 MB, which it reaches in seven trips.
+// A connection of 1 Gbit/s and 20 ms holds 5 MB, which it reaches from 64 KiB in seven
+// trips.
 func TestWindows(t *testing.T) {
-	l := Link{Mbit: 1000, Latency: 20}
+	h := Host{Link: Link{Mbit: 1000, Latency: 20}, Window: 64 << 10}
 	var w window
-	require.Zero(t, w.open(60<<10, l))
-	require.InDelta(t, 0.04, w.open(65<<10, l), 1e-9)
-	require.Zero(t, w.open(65<<10, l))
-	require.InDelta(t, 6*0.04, w.open(100<<20, l), 1e-9)
-	require.Zero(t, w.open(100<<20, l))
+	require.Zero(t, w.open(60<<10, h))
+	require.InDelta(t, 0.04, w.open(65<<10, h), 1e-9)
+	require.Zero(t, w.open(65<<10, h))
+	require.InDelta(t, 6*0.04, w.open(100<<20, h), 1e-9)
+	require.Zero(t, w.open(100<<20, h))
+	h.Window, w = 0, 0
+	require.Zero(t, w.open(100<<20, h), "without a slow start")
 }
 
 // The bytes of nodes in one process are those of the forecast but for headers, and

@@ -109,7 +109,7 @@ func (w *walk) predictions() {
 // ledgers of all parties.
 func (w *walk) asked(request int) {
 	var fresh window
-	w.now.Network += 8*float64(request)/(w.host.Link.Mbit*1e6) + fresh.open(request, w.host.Link)
+	w.now.Network += 8*float64(request)/(w.host.Link.Mbit*1e6) + fresh.open(request, w.host)
 	w.keep(request, 1)
 	w.keep(0, 2)
 	w.keep(0, 1)

@@ -94,6 +94,13 @@ const (
 	maxFrame  = maxChunk + maxHeader
 	maxCredit = 1 << 40 // bytes
 	maxOpen   = 1 << 16 // messages of a party that may be known and not forgotten
+
+	// window is what a peer may send before it hears that it was read: enough for
+	// 1 Gbit/s over 130 ms. A window that grows with what it measures, as gRPC has it,
+	// takes a dozen trips to get there, and each connection and study anew.
+	window = 16 << 20
+
+	maxBacklog = 256 << 10 // bytes that the system holds before they are sent
 )
 
 func (c Config) withDefaults() Config {

@@ -29,6 +29,7 @@ type wireConn struct {
 }
 
 func newWireConn(c net.Conn, count *traffic) *wireConn {
+	limitBacklog(c)
 	w := &wireConn{Conn: c}
 	w.count.Store(count)
 	return w

@@ -1,0 +1,7 @@
+//go:build !linux && !darwin
+
+package transport
+
+import "net"
+
+func limitBacklog(net.Conn) {}
