@@ -1,7 +1,6 @@
 package protocols
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -51,7 +50,7 @@ func (f Finding) String() string {
 type Audit struct {
 	Journals                   int
 	Points                     int // in all journals
-	Bound, Recorded, Forgotten int // of them
+	Bound, Recorded, Forgotten int // of them; of some recorded shares there is the checksum only
 	Findings                   []Finding
 }
 
@@ -115,8 +114,8 @@ func (a *auditor) read(party int, file string) error {
 
 func (a *auditor) entries(tx *bolt.Tx, party int, file string) error {
 	meta, points, pieces := tx.Bucket(bucketMeta), tx.Bucket(bucketPoints), tx.Bucket(bucketPieces)
-	if meta == nil || points == nil || pieces == nil || !bytes.Equal(meta.Get(keyVersion), []byte{journalVersion}) {
-		return fmt.Errorf("it is no journal of version %d", journalVersion)
+	if meta == nil || points == nil || pieces == nil || !known(meta.Get(keyVersion)) {
+		return fmt.Errorf("it is no journal of version %d or less", journalVersion)
 	}
 	var n uint64
 	err := points.ForEach(func(key, b []byte) error {
@@ -168,7 +167,7 @@ func (a *auditor) take(point [32]byte, e seenEntry) {
 	switch e.state {
 	case stateBound:
 		a.Bound++
-	case stateRecorded:
+	case stateRecorded, stateDerived:
 		a.Recorded++
 	default:
 		a.Forgotten++

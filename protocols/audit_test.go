@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,6 +25,9 @@ func journalled(t *testing.T, path string, party byte, n uint64) {
 	require.NoError(t, j.Forget(testLabel(1, 1)))
 	require.NoError(t, j.Close())
 }
+
+// telling is longer than shares that two parties may have in common.
+const telling = 100
 
 func kinds(a protocols.Audit) (k []protocols.FindingKind) {
 	for _, f := range a.Findings {
@@ -81,6 +85,31 @@ func TestVerifyJournals(t *testing.T) {
 		audit, err = protocols.VerifyJournals([]string{a, c})
 		require.NoError(t, err)
 		require.Equal(t, []protocols.FindingKind{protocols.TwoShares}, kinds(audit), "one party, two inputs")
+	})
+	t.Run("derived shares", func(t *testing.T) {
+		derived := func(file, share string) {
+			j := openJournal(t, file)
+			_, err := j.Derive(testLabel(7, 1), give(strings.Repeat(share, telling)))
+			require.NoError(t, err)
+			require.NoError(t, j.Close())
+		}
+		one, same, other := filepath.Join(dir, "one"), filepath.Join(dir, "same"), filepath.Join(dir, "other")
+		derived(one, "share")
+		derived(same, "share")
+		derived(other, "another")
+		for _, tt := range []struct {
+			parties [][]string
+			want    []protocols.FindingKind
+		}{
+			{[][]string{{one, same}, {other}}, nil},
+			{[][]string{{one, other}}, []protocols.FindingKind{protocols.TwoShares}},
+			{[][]string{{one}, {same}}, []protocols.FindingKind{protocols.SameShare}},
+		} {
+			audit, err := protocols.VerifyJournals(tt.parties...)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, kinds(audit))
+			require.Equal(t, audit.Points, audit.Recorded)
+		}
 	})
 	t.Run("damaged share", func(t *testing.T) {
 		l := testLabel(3, 1)

@@ -25,7 +25,7 @@ import (
 // The file keeps one small entry per point for ever, and the shares until they
 // are forgotten; the room of forgotten shares is used again. A share is stored in
 // pieces of 1 MiB and written in transactions of at most 16 MiB, so that one of
-// 100 MB needs no more memory than itself.
+// 100 MB needs no more memory than itself. Of a derived share there is the entry only.
 //
 // The file must never be replaced by an older copy of itself: the party would
 // have forgotten to which inputs it is bound. After the loss of a journal the
@@ -42,7 +42,7 @@ var _ Journal = &FileJournal{}
 var ErrInUse = errors.New("another process has it open")
 
 const (
-	journalVersion = 1
+	journalVersion = 2 // 1 had no derived shares
 	lockTimeout    = time.Second
 	pieceSize      = 1 << 20
 	piecesPerTx    = 16
@@ -97,10 +97,11 @@ func OpenJournal(path string) (*FileJournal, error) {
 func initialise(tx *bolt.Tx) error {
 	const first = 2 // bbolt writes 0 and 1 when it creates the file
 	if meta := tx.Bucket(bucketMeta); meta != nil {
-		if v := meta.Get(keyVersion); len(v) != 1 || v[0] != journalVersion {
+		v := meta.Get(keyVersion)
+		if !known(v) {
 			return fmt.Errorf("version %v, want %d", v, journalVersion)
 		}
-		return nil
+		return meta.Put(keyVersion, []byte{journalVersion})
 	}
 	if tx.ID() != first {
 		return &CorruptError{"the whole journal", errors.New("entries are missing")}
@@ -111,6 +112,11 @@ func initialise(tx *bolt.Tx) error {
 		}
 	}
 	return errors.Join(putCount(tx, 0), tx.Bucket(bucketMeta).Put(keyVersion, []byte{journalVersion}))
+}
+
+// known reports whether a journal's version is this one or one with less in it.
+func known(version []byte) bool {
+	return len(version) == 1 && version[0] >= 1 && version[0] <= journalVersion
 }
 
 // checkBindings decodes every entry and counts them.
@@ -140,6 +146,20 @@ func (j *FileJournal) Close() error {
 
 // Share implements [Journal].
 func (j *FileJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error) {
+	return j.share(l, gen, stateRecorded)
+}
+
+// Derive implements [Journal]. It records the checksum only.
+func (j *FileJournal) Derive(l Label, gen func() ([]byte, error)) ([]byte, error) {
+	return j.share(l, gen, stateDerived)
+}
+
+// errOther is wrapped by the error about a derived share that was made again.
+var errOther = errors.New("the share made again is not the one that was recorded: a seed, a program or a processor is another than it was; go on with those")
+
+// share returns the share of l, whatever is recorded of it. A new one is recorded in
+// full or by its checksum, as state says.
+func (j *FileJournal) share(l Label, gen func() ([]byte, error), state state) ([]byte, error) {
 	point := l.Point.Hash()
 	defer j.points.lock(point)()
 	e, err := j.bind(l, point)
@@ -157,7 +177,14 @@ func (j *FileJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.record(l, point, share); err != nil {
+	made := entry{name: l.String(), digest: l.Digest, state: state, size: uint64(len(share)), sum: shareSum(l.Hash(), share)}
+	switch {
+	case e.state != stateDerived:
+		err = j.record(point, made, share)
+	case made.size != e.size || made.sum != e.sum:
+		err = &CorruptError{l.String(), errOther}
+	}
+	if err != nil {
 		return nil, wrapJournal(l, err)
 	}
 	return share, nil
@@ -236,11 +263,13 @@ func (j *FileJournal) bind(l Label, point [32]byte) (e entry, err error) {
 	return e, j.disk.update(0, func(tx *bolt.Tx) error { return putEntry(tx, point, e) })
 }
 
-// record writes the pieces of share, and with the last ones the entry that makes
-// them count. Pieces of a write that a crash cut short are dropped first.
-func (j *FileJournal) record(l Label, point [32]byte, share []byte) error {
-	e := entry{name: l.String(), digest: l.Digest, state: stateRecorded, size: uint64(len(share)), sum: shareSum(l.Hash(), share)}
-	pieces := slices.Collect(slices.Chunk(share, pieceSize))
+// record writes the pieces of share, if they are to be kept, and with the last ones the
+// entry that makes them count. Pieces of a write that a crash cut short are dropped first.
+func (j *FileJournal) record(point [32]byte, e entry, share []byte) error {
+	var pieces [][]byte
+	if e.state == stateRecorded {
+		pieces = slices.Collect(slices.Chunk(share, pieceSize))
+	}
 	for first := 0; ; first += piecesPerTx {
 		end := min(first+piecesPerTx, len(pieces))
 		err := j.disk.update((end-first)*pieceSize, func(tx *bolt.Tx) error {

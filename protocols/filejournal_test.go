@@ -62,6 +62,48 @@ func TestFileJournalSurvivesRestart(t *testing.T) {
 	require.ErrorIs(t, err, protocols.ErrForgotten)
 }
 
+// Of a derived share the file has the checksum. It is made again whenever it is asked
+// for, and comes back only if it is the same.
+func TestFileJournalDerives(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := must(protocols.OpenJournal(path))
+	const size = 1<<20 + 10
+	l := testLabel(1, 1)
+	first, err := j.Derive(l, func() ([]byte, error) { return shareOf(l, size), nil })
+	require.NoError(t, err)
+	require.Equal(t, shareOf(l, size), first)
+	_, err = j.Derive(testLabel(1, 2), never(t))
+	requireBound(t, err)
+	require.NoError(t, j.Close())
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.False(t, bytes.Contains(b, first[:64]), "the bytes are not in the file")
+
+	j = openJournal(t, path)
+	for _, ask := range []func(protocols.Label, func() ([]byte, error)) ([]byte, error){j.Derive, j.Share} {
+		again, err := ask(l, func() ([]byte, error) { return shareOf(l, size), nil })
+		require.NoError(t, err)
+		require.Equal(t, first, again)
+		_, err = ask(l, func() ([]byte, error) { return nil, os.ErrInvalid })
+		require.ErrorIs(t, err, os.ErrInvalid)
+		for _, other := range [][]byte{flip(first, 7), first[:size-1], {}} {
+			got, err := ask(l, func() ([]byte, error) { return other, nil })
+			require.ErrorAs(t, err, new(*protocols.CorruptError))
+			require.ErrorContains(t, err, "is not the one that was recorded")
+			require.Empty(t, got)
+		}
+	}
+	kept, err := j.Share(testLabel(2, 1), give("bytes"))
+	require.NoError(t, err)
+	again, err := j.Derive(testLabel(2, 1), never(t))
+	require.NoError(t, err)
+	require.Equal(t, kept, again, "bytes that are there are given")
+
+	require.NoError(t, j.Forget(l))
+	_, err = j.Derive(l, never(t))
+	require.ErrorIs(t, err, protocols.ErrForgotten)
+}
+
 // The disk as it is between bind and record: the copy knows the digest, and the
 // share made again is the same.
 func TestFileJournalCrashBetweenBindAndRecord(t *testing.T) {
@@ -165,7 +207,7 @@ func TestOpenJournalRefuses(t *testing.T) {
 	require.NoError(t, must(protocols.OpenJournal(newer)).Close())
 	change(t, newer, func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("version"), []byte{9}) })
 	_, err = protocols.OpenJournal(newer)
-	require.ErrorContains(t, err, "version [9], want 1")
+	require.ErrorContains(t, err, "version [9], want 2")
 }
 
 // Every flipped bit of a binding is found when the journal is opened, in key or

@@ -26,6 +26,13 @@ type Journal interface {
 	// *[ForgottenError] if the share was dropped; gen is not called. It returns a
 	// *[CorruptError] if the entry is damaged.
 	Share(l Label, gen func() ([]byte, error)) ([]byte, error)
+
+	// Derive is Share for a gen whose bytes follow from l and the party's seed alone.
+	// In place of the bytes, which may be a hundred megabytes, the journal may record
+	// their checksum, durably before they are returned. Then gen is called whenever the
+	// share is asked for, and its bytes are returned if they are those recorded, else a
+	// *[CorruptError]: still no label ever gets a second share.
+	Derive(l Label, gen func() ([]byte, error)) ([]byte, error)
 }
 
 // ErrBound is wrapped by every [BoundError].
@@ -70,13 +77,15 @@ func (e *CorruptError) Error() string {
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// A state is how far a point has come in a journal. It never goes back.
+// A state is how far a point has come in a journal. It never goes back. The numbers are
+// those of the file.
 type state uint8
 
 const (
 	stateBound     state = 1 + iota // to a digest, no share recorded
 	stateRecorded                   // share recorded
 	stateForgotten                  // share dropped, only the binding is left
+	stateDerived                    // checksum of the share recorded; comes before stateForgotten
 )
 
 // permit returns the error that refuses l at a point with the given digest and
@@ -135,6 +144,11 @@ func (j *MemoryJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, erro
 	}
 	j.put(point, memoryEntry{l.Digest, stateRecorded, bytes.Clone(share)})
 	return share, nil
+}
+
+// Derive implements [Journal]. It keeps the bytes.
+func (j *MemoryJournal) Derive(l Label, gen func() ([]byte, error)) ([]byte, error) {
+	return j.Share(l, gen)
 }
 
 // Forget drops the shares of labels for ever and keeps the bindings; see

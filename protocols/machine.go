@@ -67,8 +67,12 @@ type Rules[S any] struct {
 	Open func(input []byte) error
 
 	// Gen makes this party's share. All its randomness comes from l. It is not
-	// called when the journal has the share.
+	// called when the journal has the share's bytes.
 	Gen func(l Label) (S, error)
+
+	// Derived says that the bytes of the share follow from the label and the party's
+	// seed alone, not from data of its own: see [Journal.Derive].
+	Derived bool
 
 	// Add returns acc + s. It is exact, commutative and associative, so that the
 	// order of messages does not matter. It may reuse the memory of acc, and that

@@ -8,12 +8,12 @@ import (
 
 // check returns a *MessageError unless msg is undamaged and from a peer that has
 // something to say in this leg of this round. Whether it fits the input is
-// checked later. The body comes back with its hash, which is computed here once.
+// checked later. The body comes back with its hash, which is computed here at most once.
 func (r *Round[S]) check(msg Message) (payload, error) {
 	if len(msg.Body) > r.rules.MaxBody {
 		return payload{}, r.refuse(msg, "body", fmt.Errorf("%w: %d bytes, want at most %d", ErrMalformed, len(msg.Body), r.rules.MaxBody))
 	}
-	body := newPayload(msg.Body)
+	body := payload{msg.Body, msg.bodyHash()}
 	if msg.Sum != msg.checksum(body.hash) {
 		return payload{}, r.refuse(msg, "sum", fmt.Errorf("%w: checksum does not match", ErrMalformed))
 	}
@@ -86,7 +86,7 @@ func (r *Round[S]) spread() ([]Message, error) {
 	if len(r.children) == 0 {
 		return r.contribute()
 	}
-	_, err := r.cfg.Journal.Share(r.label, func() ([]byte, error) { return nil, errLater })
+	_, err := r.journal(func() ([]byte, error) { return nil, errLater })
 	if err != nil && !errors.Is(err, errLater) {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (r *Round[S]) contribute() ([]Message, error) {
 	if r.own {
 		return nil, nil
 	}
-	share, err := r.cfg.Journal.Share(r.label, r.generate)
+	share, err := r.journal(r.generate)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +127,14 @@ func (r *Round[S]) contribute() ([]Message, error) {
 	}
 	r.own = true
 	return r.flush()
+}
+
+// journal returns the party's share: that on record, or what gen makes.
+func (r *Round[S]) journal(gen func() ([]byte, error)) ([]byte, error) {
+	if r.rules.Derived {
+		return r.cfg.Journal.Derive(r.label, gen)
+	}
+	return r.cfg.Journal.Share(r.label, gen)
 }
 
 // generate returns the bytes of a new share, for the journal.

@@ -30,13 +30,24 @@ type recorder struct {
 
 func (r *recorder) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
 	b, err := r.Journal.Share(l, gen)
-	if err == nil {
-		r.mu.Lock()
-		r.shares[l.Hash()], r.labels[l.Hash()] = bytes.Clone(b), l
-		r.mu.Unlock()
-		r.made(l)
-	}
+	r.note(l, b, err)
 	return b, err
+}
+
+func (r *recorder) Derive(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
+	b, err := r.Journal.Derive(l, gen)
+	r.note(l, b, err)
+	return b, err
+}
+
+func (r *recorder) note(l protocols.Label, b []byte, err error) {
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	r.shares[l.Hash()], r.labels[l.Hash()] = bytes.Clone(b), l
+	r.mu.Unlock()
+	r.made(l)
 }
 
 // runRecorded runs a study with recorders for journals, as RunNetwork does.

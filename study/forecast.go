@@ -61,8 +61,8 @@ func (f Forecast) Seconds() float64 { return f.Setup.Seconds + f.Training.Second
 //
 // Between rounds parties compute. A message costs the
 // latency of its edge and, of the link of a parent, the bytes of all its children; a
-// party forwards what it has whole. Every share is in the journal before it leaves. Parties that share cores
-// compute as many times slower as there are more of them than cores.
+// party forwards what it has whole. Every share, or its checksum, is in the journal before it leaves. Parties that share
+// cores compute as many times slower as there are more of them than cores.
 func (t Terms) Forecast(h Host) Forecast {
 	var f Forecast
 	w := newWalk(t.terms, h)
@@ -226,6 +226,7 @@ func (w *walk) keep(bytes, puts int) {
 // those that it does not have, and what parties compute.
 type act struct {
 	input, share, result int
+	derived              bool // of the share there is a checksum in the journal, else all of it
 
 	start  mhe.Work // at the root, before anything leaves
 	open   mhe.Work // at every party that has the input
@@ -250,7 +251,11 @@ func (w *walk) round(a act) {
 		}
 	}
 	w.everyone(a.gen)
-	w.record(a.share, commitsShare)
+	if a.derived {
+		w.record(0, commitsShare)
+	} else {
+		w.record(a.share, commitsShare)
+	}
 	for i := len(w.levels) - 1; i >= 0; i-- {
 		l := w.levels[i]
 		w.hop(l, a.share, false)
@@ -290,7 +295,7 @@ func (w *walk) setup() {
 		}
 		key := common.Then(hash, 1)
 		w.round(act{
-			share: part.Size(), result: part.Size(),
+			share: part.Size(), result: part.Size(), derived: true,
 			gen: part.Work().Then(pack, 1), add: unpack, finish: pack.Then(key, 1), accept: unpack.Then(key, 1),
 		})
 		w.finished(part.Size())

@@ -34,7 +34,7 @@ func (w *walk) regressionStep() {
 	share, finish := nn.RefreshWork(w.plan.RefreshConfig())
 	result := w.bytesOf(top)
 	w.round(act{
-		input: w.bytesOf(in), share: mhe.Shape{mhe.Basis(w.set, in), mhe.Basis(w.set, top)}.Size(), result: result,
+		input: w.bytesOf(in), share: mhe.Shape{mhe.Basis(w.set, in), mhe.Basis(w.set, top)}.Size(), result: result, derived: true,
 		start:  mhe.Work{}.Add(mhe.OpPack, in, 1),
 		open:   mhe.Work{}.Add(mhe.OpUnpack, in, 1).Add(mhe.OpUniform, top, 1),
 		gen:    share.Add(mhe.OpPack, in, 1).Add(mhe.OpPack, top, 1),
@@ -47,8 +47,8 @@ func (w *walk) regressionStep() {
 
 // networkStep adds a step of a network, in whose rounds every party is a root. What
 // all compute and the legs of the rounds are priced by the plan. Rounds of all owners
-// run at once: they share transactions of the journal, and while shares for some are
-// written, others are made.
+// run at once: they share transactions of the journal, and while shares for some parts
+// are written, others are made. Those of local refreshes are derived.
 func (w *walk) networkStep() {
 	n := w.cfg.Parties
 	price := w.net.Price(w.host.Costs, nn.Link{Mbit: w.host.Link.Mbit, Latency: w.host.Link.Latency}, w.cfg.Fanout)
@@ -56,7 +56,6 @@ func (w *walk) networkStep() {
 	for _, p := range w.net.Points {
 		if !p.Skipped {
 			rounds += w.net.Passes
-			bytes += w.net.Passes * n * (w.bytesOf(p.In) + w.bytesOf(p.Out))
 		}
 	}
 	rounds += 2          // of the update: the gradient's sum and its refresh
@@ -164,7 +163,7 @@ func (w *walk) publicRefresh(c bootstrap.Config) {
 	pack := mhe.Work{}.Add(mhe.OpPack, c.In, float64(in)).Add(mhe.OpPack, c.Out, float64(out))
 	unpack := mhe.Work{}.Add(mhe.OpUnpack, c.In, float64(in)).Add(mhe.OpUnpack, c.Out, float64(out))
 	w.round(act{
-		share: in*w.bytesOf(c.In) + out*w.bytesOf(c.Out), result: out * w.bytesOf(c.Out),
+		share: in*w.bytesOf(c.In) + out*w.bytesOf(c.Out), result: out * w.bytesOf(c.Out), derived: true,
 		gen: share.Then(pack, 1).Add(mhe.OpPack, c.In, float64(2*in)).Add(mhe.OpUniform, c.Out, float64(out)), // packed for their digest
 		add: unpack, finish: finish.Add(mhe.OpPack, c.Out, float64(out)), accept: mhe.Work{}.Add(mhe.OpUnpack, c.Out, float64(out)),
 	})

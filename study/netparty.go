@@ -146,7 +146,7 @@ func (p *netParty) refreshOf(ctx context.Context, r *bootstrap.Refresh, step int
 	in := r.InputShape()
 	task := task{
 		phase: phaseRefresh, protocol: "refresh", place: fmt.Sprintf("%s of %d", name, owner), step: step,
-		tree: &tree, context: slices.Concat(p.chain[:], hash[:]), shape: r.Shape(), hasInput: true, maxIn: in.Size(),
+		tree: &tree, context: slices.Concat(p.chain[:], hash[:]), shape: r.Shape(), derived: true, hasInput: true, maxIn: in.Size(),
 	}
 	var c1, a mhe.Share
 	task.open = func(b []byte) (err error) {

@@ -71,7 +71,7 @@ func (p *netParty) RefreshPublic(ctx context.Context, place string, c bootstrap.
 	hash, top := r.Hash(), r.OutputShape()
 	t := task{
 		phase: phasePredict, protocol: "refresh", place: place, context: slices.Concat(p.chain[:], hash[:], digest),
-		shape: r.Shape(), result: true, maxIn: top.Size(),
+		shape: r.Shape(), derived: true, result: true, maxIn: top.Size(),
 	}
 	a, err := r.Common(p.common(p.point(t.protocol, 0, place)))
 	if err != nil {

@@ -115,8 +115,9 @@ type task struct {
 	tree                   *protocols.Tree // nil for that of the study
 	context                []byte          // public data besides the plan that the share depends on
 
-	shape mhe.Shape
-	gen   func(l protocols.Label) (mhe.Share, error)
+	shape   mhe.Shape
+	gen     func(l protocols.Label) (mhe.Share, error)
+	derived bool // gen uses the label, what it covers and the seed, and no row
 
 	hasInput bool
 	input    []byte // at the root
@@ -166,10 +167,20 @@ type noted struct{ p *party }
 
 // Share implements [protocols.Journal].
 func (n noted) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
-	n.p.mu.Lock()
-	n.p.used[l.Hash()] = l
-	n.p.mu.Unlock()
+	n.note(l)
 	return n.p.journal.Share(l, gen)
+}
+
+// Derive implements [protocols.Journal].
+func (n noted) Derive(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
+	n.note(l)
+	return n.p.journal.Derive(l, gen)
+}
+
+func (n noted) note(l protocols.Label) {
+	n.p.mu.Lock()
+	defer n.p.mu.Unlock()
+	n.p.used[l.Hash()] = l
 }
 
 // takeUsed returns the labels that were used since it was last called.
@@ -206,6 +217,7 @@ func (p *party) rules(t task) protocols.Rules[mhe.Share] {
 			err = on(func() error { s, err = t.shape.Decode(b); return err })
 			return s, err
 		},
+		Derived: t.derived,
 		MaxBody: max(t.shape.Size(), t.maxIn, len(t.input), 1),
 	}
 	if t.open != nil {
@@ -296,7 +308,7 @@ func (p *party) Refresh(ctx context.Context, step int, g mhe.Tensor) (out mhe.Te
 func (p *party) refreshTask(step int, g mhe.Tensor, out *mhe.Tensor) (task, error) {
 	hash := p.refresh.Hash()
 	in, top := p.refresh.InputShape(), mhe.Shape{mhe.Basis(p.set, p.set.MaxLevel())}
-	t := task{phase: phaseReduce, protocol: "refresh", step: step, context: hash[:], shape: p.refresh.Shape(), hasInput: true, result: true, maxIn: max(in.Size(), top.Size())}
+	t := task{phase: phaseReduce, protocol: "refresh", step: step, context: hash[:], shape: p.refresh.Shape(), derived: true, hasInput: true, result: true, maxIn: max(in.Size(), top.Size())}
 	var c1, a mhe.Share
 	t.open = func(b []byte) (err error) {
 		if c1, err = in.Decode(b); err == nil {

@@ -50,7 +50,7 @@ func (t *terms) keyPoint(part mhe.KeyPart) protocols.Point {
 func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *keySums) (next *keySums, encoded []byte, err error) {
 	point := p.keyPoint(part)
 	shape, common := part.Shape(), p.common(point)
-	t := task{phase: phaseSetup, protocol: point.Protocol, place: point.Place, shape: shape, result: true}
+	t := task{phase: phaseSetup, protocol: point.Protocol, place: point.Place, shape: shape, derived: true, result: true}
 	if part.Second() {
 		t.context = sums.relinDigest
 	}

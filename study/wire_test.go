@@ -224,9 +224,17 @@ type fusedJournal struct {
 	self protocols.PartyID
 }
 
-func (j *fusedJournal) Share(l protocols.Label, gen func() ([]byte, error)) (b []byte, err error) {
+func (j *fusedJournal) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
+	return j.share(l, gen, j.FileJournal.Share)
+}
+
+func (j *fusedJournal) Derive(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
+	return j.share(l, gen, j.FileJournal.Derive)
+}
+
+func (j *fusedJournal) share(l protocols.Label, gen func() ([]byte, error), with func(protocols.Label, func() ([]byte, error)) ([]byte, error)) (b []byte, err error) {
 	err = j.fuse.do("journal "+l.Point.Protocol, func() error {
-		b, err = j.FileJournal.Share(l, gen)
+		b, err = with(l, gen)
 		if err == nil {
 			j.c.note(j.self, l, b)
 		}

@@ -2,10 +2,10 @@ package transport
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
-	"github.com/nereid-mhe/nereid/protocols"
 	"github.com/nereid-mhe/nereid/protocols/transport/internal/wire"
 )
 
@@ -132,11 +132,11 @@ func (e *Endpoint) know(t *transfer) {
 // onChunk adds a chunk to its body. The last one is verified without the mutex.
 func (e *Endpoint) onChunk(l *link, c *wire.Chunk) error {
 	var t *transfer
-	var m protocols.Message
+	var body []byte
 	err := e.locked(l, func() (err error) {
 		t, err = e.place(l.to, c)
 		if t != nil && len(t.data) == t.size {
-			t.checking, m = true, t.message()
+			t.checking, body = true, t.data
 		} else {
 			t = nil
 		}
@@ -145,6 +145,8 @@ func (e *Endpoint) onChunk(l *link, c *wire.Chunk) error {
 	if err != nil || t == nil {
 		return err
 	}
+	hash := sha256.Sum256(body)
+	m := t.msg.WithBody(body, hash)
 	right := m.Checksum() == m.Sum
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -156,7 +158,7 @@ func (e *Endpoint) onChunk(l *link, c *wire.Chunk) error {
 			t.up.tell(t, sayWant)
 		}
 	case right:
-		t.whole = true
+		t.whole, t.hash = true, hash
 		e.landed(t)
 	default:
 		wanted := t.wanted

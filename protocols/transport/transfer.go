@@ -29,9 +29,10 @@ type transfer struct {
 	gone     bool // forgotten
 	told     word // what waits in a link's talk
 
-	data  []byte // of the body, what is here of it in memory
-	file  string // where the body is instead, if it was spilled
-	whole bool   // the body is here, complete and verified
+	data  []byte   // of the body, what is here of it in memory
+	file  string   // where the body is instead, if it was spilled
+	hash  [32]byte // of the body, when that was verified
+	whole bool     // the body is here, complete and verified
 
 	// On the way here:
 	taken    bool   // the body was here and was passed on for good
@@ -91,13 +92,12 @@ func (t *transfer) want() {
 	}
 }
 
-// message returns the message with its body.
+// message returns the message with its body, which was verified.
 func (t *transfer) message() protocols.Message {
-	m := t.msg
-	if t.size > 0 {
-		m.Body = t.data
+	if t.size == 0 {
+		return t.msg
 	}
-	return m
+	return t.msg.WithBody(t.data, t.hash)
 }
 
 // A word is something to say about a transfer.
