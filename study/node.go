@@ -49,20 +49,21 @@ type NodeJournal interface {
 //
 // A study is a sequence of stages: the parts of key generation, the moments, the
 // steps of training, queries. When a node is done with a stage it puts the output
-// into its store, which is durable then, and only after that takes part in the next
-// stage. A restarted node takes part in two stages at once: in the one after its
+// into its store, and only when that is durable it sends anything of the next stage,
+// for which it computes meanwhile. A restarted node takes part in two stages at once: in the one after its
 // last output, and, beside it, once more in the one that gave that output, because
 // others may still be in it. That it takes part again is harmless: all that it
 // sends is a function of its seed, its rows and what it knew before the stage, and
-// shares come from the journal, so that the bytes are the same.
+// shares come from the journal, or are made again and held against the checksum there,
+// so that the bytes are the same.
 //
 // Nobody agrees on where to resume, because the stages do. Let every party's last
 // output be that of stage L_i, and m the smallest of these.
 //
 //   - No L_i is above m+1. Every stage ends with a round whose result comes to all
-//     parties and whose sum has a share of each. A party makes shares of stage n
+//     parties and whose sum has a share of each. A party sends shares of stage n
 //     only when its output of stage n-1 is durable, in its first run of n as in a
-//     second. So the output of n at anyone proves outputs of n-1 at all.
+//     second, and puts outputs one after another. So the output of n at anyone proves outputs of n-1 at all.
 //   - A party with L_i = n forgets messages and journalled shares of stages before n,
 //     not those of n itself. By the same proof nobody needs the former.
 //   - Parties with L_i = m run stage m+1, and nothing of it is forgotten, since
@@ -79,7 +80,7 @@ type NodeJournal interface {
 //
 // The store has sums of key generation, moments, encrypted models of the last two
 // steps, the ledgers, and digests; the journal has shares, which are public once
-// they are sent. A change of the rows or the seed is noticed, by a digest that only
+// they are sent, or their checksums. A change of the rows or the seed is noticed, by a digest that only
 // the seed can make, and so is the loss of the journal: the node refuses to go on.
 //
 // # Older copies
@@ -203,13 +204,20 @@ func (n *Node) run(ctx context.Context, cancel context.CancelCauseFunc) error {
 	if err != nil {
 		return err
 	}
+	if err := n.reached(done, k); err != nil {
+		return err
+	}
+	last := noEnding()
+	defer func() { _ = last.wait() }() // its error, if there is one, ended the run
 	for ; ; done++ {
-		if err := n.reached(done, k); err != nil {
-			return err
-		}
 		s, ok := n.at(done)
+		if !ok || s.kind == queryStage { // what is asked next is taken up when all before is durable
+			if err := last.wait(); err != nil {
+				return err
+			}
+		}
 		if !ok {
-			break
+			return n.rest(ctx)
 		}
 		var a ask
 		if s.kind == queryStage && n.isRoot() {
@@ -217,30 +225,27 @@ func (n *Node) run(ctx context.Context, cancel context.CancelCauseFunc) error {
 				return err
 			}
 		}
-		out, used, err := n.through(ctx, s, k, a.request, true)
+		out, used, err := n.through(ctx, s, k, a.request, last)
 		if err == nil {
-			err = n.finish(done, out, used)
+			err = last.wait()
+		}
+		if err == nil {
+			k, err = n.learn(s, k, out)
 		}
 		if err != nil {
 			return fmt.Errorf("study: party %d, %v: %w", n.id, s, err)
 		}
-		stop()
-		if err := n.forget(done, labels); err != nil {
-			return err
-		}
+		last = n.end(done, conclusion{out: out, used: used, before: labels, k: k, ask: a, stop: stop}, cancel)
 		labels = used
-		if k, err = n.learn(s, k, out); err != nil {
-			return err
-		}
-		a.tell(out, nil)
 	}
-	return n.rest(ctx)
 }
 
 func (n *Node) isRoot() bool { return n.id == n.tree.Root() }
 
 // through goes through a stage and returns its output and the labels of its shares.
-func (n *Node) through(ctx context.Context, s stage, k knowledge, request []byte, first bool) ([]byte, []protocols.Label, error) {
+// Nothing of it is sent before the end of the stage before is durable; last is nil in a
+// second run.
+func (n *Node) through(ctx context.Context, s stage, k knowledge, request []byte, last *ending) ([]byte, []protocols.Label, error) {
 	p, err := newParty(n.terms, n.tools, n.id, n.cfg.Seed)
 	if err != nil {
 		return nil, nil, err
@@ -248,10 +253,11 @@ func (n *Node) through(ctx context.Context, s stage, k knowledge, request []byte
 	p.journal, p.ledger, p.rows, p.transport, p.log = n.cfg.Journal, n.ledger, n.rows, n.cfg.Transport, n.cfg.Log
 	p.keys, p.ev, p.chain = k.keys, k.ev, k.chain
 	p.watch = func(_ string, m *round) protocols.Machine { return m }
-	if first {
+	if last != nil {
+		p.transport = held{n.cfg.Transport, last}
 		p.watch = func(_ string, m *round) protocols.Machine { return &watched{round: m, n: n} }
-		n.begin(s)
-		defer n.end(p)
+		n.enter(s)
+		defer n.leave(p)
 	}
 	out, err := n.act(ctx, p, s, k, request)
 	return out, p.takeUsed(), err
@@ -278,7 +284,7 @@ func (n *Node) again(ctx context.Context, cancel context.CancelCauseFunc, i int)
 	ctx, end := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		out, _, err := n.through(ctx, s, k, request, false)
+		out, _, err := n.through(ctx, s, k, request, nil)
 		if err == nil && !slices.Equal(out, want) {
 			err = errors.New("the output is another one than before")
 		}
@@ -312,68 +318,4 @@ func (n *Node) load(stages int) (knowledge, error) {
 		}
 	}
 	return k, nil
-}
-
-// finish makes the output of stage i durable, and then that it is the last one.
-func (n *Node) finish(i int, out []byte, used []protocols.Label) error {
-	s, _ := n.at(i)
-	b, err := n.encodeOutput(out, used)
-	if err != nil {
-		return err
-	}
-	if s.kind == queryStage && n.isRoot() {
-		if err := n.keepAnswer(s.index, out); err != nil {
-			return err
-		}
-	}
-	if err := n.cfg.Store.Put(outputName(i), b); err != nil {
-		return err
-	}
-	return n.putDone(i + 1)
-}
-
-// forget drops what nobody needs when stage i is done: the shares and messages of the
-// stage before, and the output before that.
-func (n *Node) forget(i int, labels []protocols.Label) error {
-	if err := n.cfg.Journal.Forget(labels...); err != nil {
-		return err
-	}
-	closed := map[[32]byte]bool{}
-	for _, l := range labels {
-		closed[l.Point.Hash()] = true
-	}
-	n.cfg.Transport.Forget(func(p protocols.Point) bool { return closed[p.Hash()] })
-	return n.prune(i - 2)
-}
-
-// prune deletes an output that later ones stand for: of a step but the last, or of a
-// query.
-func (n *Node) prune(i int) error {
-	if i < 0 {
-		return nil
-	}
-	s, ok := n.at(i)
-	if !ok || s.kind != queryStage && (s.kind != stepStage || i == n.trained()-1) {
-		return nil
-	}
-	if s.kind == queryStage {
-		if err := n.cfg.Store.Delete(requestName(s.index)); err != nil {
-			return err
-		}
-	}
-	return n.cfg.Store.Delete(outputName(i))
-}
-
-// tidy does what a process that was killed may not have got to after its last
-// output, and returns the labels of that.
-func (n *Node) tidy(done int) ([]protocols.Label, error) {
-	_, labels, err := n.output(done - 1)
-	if err != nil || done < 2 {
-		return labels, err
-	}
-	_, before, err := n.output(done - 2)
-	if err != nil {
-		return nil, err
-	}
-	return labels, n.forget(done-1, before)
 }

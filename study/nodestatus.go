@@ -51,7 +51,7 @@ func (n *Node) reached(done int, k knowledge) error {
 		n.since = time.Now()
 	}
 	at.Elapsed = time.Since(n.since)
-	n.status.Progress, n.status.Stage = at, ""
+	n.status.Progress = at
 	n.status.Trained, n.status.Model = done >= n.trained(), k.chain
 	if n.public == nil && done > len(n.parts) {
 		public, err := publication(n.terms, k)
@@ -85,18 +85,19 @@ func (n *Node) progress(done int) Progress {
 	return Progress{Phase: "predict", Step: max(0, done-train-n.layout), Steps: n.queries}
 }
 
-// begin notes that a stage begins.
-func (n *Node) begin(s stage) {
+// enter notes that a stage begins.
+func (n *Node) enter(s stage) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.status.Stage = s.String()
 	clear(n.waits)
 }
 
-// end adds what a party spent and sent in a stage.
-func (n *Node) end(p *party) {
+// leave adds what a party spent and sent in a stage.
+func (n *Node) leave(p *party) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.status.Stage = ""
 	for phase, d := range p.spent {
 		n.status.Compute[phase] += d
 	}

@@ -24,6 +24,7 @@ type fuse struct {
 	cancel context.CancelFunc
 	count  int
 	where  string
+	disk   sync.RWMutex // held by those who write to the journal
 }
 
 // do is one operation.
@@ -234,6 +235,8 @@ func (j *fusedJournal) Derive(l protocols.Label, gen func() ([]byte, error)) ([]
 
 func (j *fusedJournal) share(l protocols.Label, gen func() ([]byte, error), with func(protocols.Label, func() ([]byte, error)) ([]byte, error)) (b []byte, err error) {
 	err = j.fuse.do("journal "+l.Point.Protocol, func() error {
+		j.fuse.disk.RLock()
+		defer j.fuse.disk.RUnlock()
 		b, err = with(l, gen)
 		if err == nil {
 			j.c.note(j.self, l, b)
@@ -258,6 +261,8 @@ func (s *fusedStore) Put(name string, b []byte) error {
 	return s.fuse.do("put "+name, func() error {
 		err := s.FileStore.Put(name, b)
 		if err == nil && name == nodeName && s.c.stored != nil {
+			s.fuse.disk.Lock() // a copy of a journal that is being written is worth nothing
+			defer s.fuse.disk.Unlock()
 			s.c.stored(s.self)
 		}
 		return err
