@@ -133,7 +133,7 @@ func (d dialer) dial(address string) (*grpc.ClientConn, *knock, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: max(d.liveness, minLiveness), Timeout: d.liveness, PermitWithoutStream: true,
 		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.ForceCodecV2(newCodec())),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),

@@ -53,10 +53,11 @@ func FuzzFrames(f *testing.F) {
 		}
 		for len(b) >= 2 {
 			size := min(int(b[0])<<8|int(b[1]), len(b)-2)
-			var fr wire.Frame
-			if proto.Unmarshal(b[2:2+size], &fr) == nil && e.handle(l, &fr) != nil {
+			var a arrival
+			if newCodec().Unmarshal(cut(b[2:2+size], int(b[0])), &a) == nil && e.handle(l, &a) != nil {
 				break
 			}
+			a.release()
 			for range 10 {
 				e.mu.Lock()
 				frame, _ := l.pick()

@@ -17,6 +17,7 @@ var errReplaced = errors.New("transport: the peer connected again")
 type frames interface {
 	Send(*wire.Frame) error
 	Recv() (*wire.Frame, error)
+	RecvMsg(m any) error
 }
 
 // A link is one connection to a neighbour. What to send is not queued but picked
@@ -92,10 +93,12 @@ func (l *link) run(s frames) (err error) {
 	defer func() { log.Info("disconnected", "err", err) }()
 	l.e.wg.Go(func() {
 		for {
-			f, err := s.Recv()
+			var a arrival
+			err := s.RecvMsg(&a)
 			if err == nil {
-				err = l.e.handle(l, f)
+				err = l.e.handle(l, &a)
 			}
+			a.release()
 			if err != nil {
 				l.stop(err)
 				return

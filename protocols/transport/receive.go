@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"slices"
 
+	"google.golang.org/grpc/mem"
+
 	"github.com/nereid-mhe/nereid/protocols/transport/internal/wire"
 )
 
 // handle acts on a frame from l. An error is what the peer is refused for.
-func (e *Endpoint) handle(l *link, f *wire.Frame) error {
-	if err := checkFrame(f, e.cfg.MaxBody); err != nil {
+func (e *Endpoint) handle(l *link, a *arrival) error {
+	if err := checkFrame(a.frame, e.cfg.MaxBody); err != nil {
 		return err
 	}
-	switch k := f.Kind.(type) {
+	switch k := a.frame.Kind.(type) {
 	case *wire.Frame_Offer:
 		o, err := decodeOffer(k.Offer, e.cfg.MaxBody)
 		if err == nil {
@@ -25,7 +27,10 @@ func (e *Endpoint) handle(l *link, f *wire.Frame) error {
 		}
 		return e.locked(l, func() error { return e.onOffer(l.to, o) })
 	case *wire.Frame_Chunk:
-		return e.onChunk(l, k.Chunk)
+		if n := a.size(); n == 0 || n > maxChunk {
+			return fmt.Errorf("%w: chunk of %d bytes, want 1 to %d", ErrMalformed, n, maxChunk)
+		}
+		return e.onChunk(l, k.Chunk, a.data)
 	case *wire.Frame_Want:
 		return e.locked(l, func() error { return e.onWant(l.to, k.Want) })
 	case *wire.Frame_Have:
@@ -130,11 +135,11 @@ func (e *Endpoint) know(t *transfer) {
 }
 
 // onChunk adds a chunk to its body. The last one is verified without the mutex.
-func (e *Endpoint) onChunk(l *link, c *wire.Chunk) error {
+func (e *Endpoint) onChunk(l *link, c *wire.Chunk, data *mem.Reader) error {
 	var t *transfer
 	var body []byte
 	err := e.locked(l, func() (err error) {
-		t, err = e.place(l.to, c)
+		t, err = e.place(l.to, c, data)
 		if t != nil && len(t.data) == t.size {
 			t.checking, body = true, t.data
 		} else {
@@ -174,15 +179,16 @@ func (e *Endpoint) onChunk(l *link, c *wire.Chunk) error {
 
 // place puts a chunk where it belongs. It returns nil if it belongs nowhere,
 // which happens when a message was forgotten or asked for again meanwhile.
-func (e *Endpoint) place(from *neighbour, c *wire.Chunk) (*transfer, error) {
+func (e *Endpoint) place(from *neighbour, c *wire.Chunk, data *mem.Reader) (*transfer, error) {
+	size := data.Remaining()
 	if c.Early {
-		if from.lent -= int64(len(c.Data)); from.lent < 0 {
+		if from.lent -= int64(size); from.lent < 0 {
 			return nil, fmt.Errorf("%w: more than its credit before it was asked", ErrFlood)
 		}
 	}
 	t := e.transfers[[32]byte(c.Id)]
 	if t == nil || t.up != from || c.Attempt != t.attempt || t.whole || t.taken || t.checking {
-		from.giveBack(c)
+		from.giveBack(c, size)
 		return nil, nil
 	}
 	offset := int(c.Offset)
@@ -191,16 +197,17 @@ func (e *Endpoint) place(from *neighbour, c *wire.Chunk) (*transfer, error) {
 		return nil, fmt.Errorf("%w: a chunk that nobody asked for", ErrMalformed)
 	case offset > have:
 		return nil, fmt.Errorf("%w: a chunk at %d, the next is at %d", ErrMalformed, offset, have)
-	case offset+len(c.Data) > t.size:
+	case offset+size > t.size:
 		return nil, fmt.Errorf("%w: a chunk beyond the %d bytes of the body", ErrTooBig, t.size)
-	case offset+len(c.Data) <= have:
-		from.giveBack(c)
+	case offset+size <= have:
+		from.giveBack(c, size)
 		return nil, nil
 	default:
-		t.append(c.Data[have-offset:])
+		_, _ = data.Discard(have - offset) // it has more
+		t.append(data)
 	}
 	if c.Early {
-		t.early += len(c.Data)
+		t.early += size
 		if t.wanted {
 			from.settle(t)
 		}

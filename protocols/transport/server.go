@@ -32,6 +32,7 @@ func (e *Endpoint) listen() error {
 	g := newGate(e.identity, e.trafficOf, e.refuseStranger)
 	e.server = grpc.NewServer(
 		grpc.Creds(g),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ConnectionTimeout(e.cfg.Handshake),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: e.cfg.Liveness, Timeout: e.cfg.Liveness}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minLiveness / 2, PermitWithoutStream: true}),

@@ -1,7 +1,10 @@
 package transport
 
 import (
+	"io"
 	"slices"
+
+	"google.golang.org/grpc/mem"
 
 	"github.com/nereid-mhe/nereid/protocols"
 	"github.com/nereid-mhe/nereid/protocols/transport/internal/wire"
@@ -66,15 +69,17 @@ func (t *transfer) reset() {
 	}
 }
 
-// append adds a chunk to the body. Memory grows with what arrived, not with what
-// was announced.
-func (t *transfer) append(b []byte) {
-	if need := len(t.data) + len(b); need > cap(t.data) {
-		grown := make([]byte, len(t.data), min(t.size, max(4*cap(t.data), need)))
+// append adds what is left of a chunk to the body. Memory grows with what arrived, not
+// with what was announced.
+func (t *transfer) append(chunk *mem.Reader) {
+	have, need := len(t.data), len(t.data)+chunk.Remaining()
+	if need > cap(t.data) {
+		grown := make([]byte, have, min(t.size, max(4*cap(t.data), need)))
 		copy(grown, t.data)
 		t.data = grown
 	}
-	t.data = append(t.data, b...)
+	t.data = t.data[:need]
+	_, _ = io.ReadFull(chunk, t.data[have:]) // it has as much
 }
 
 // missing reports whether up has to send the body, or the rest of it.
@@ -171,9 +176,9 @@ func (n *neighbour) settle(t *transfer) {
 }
 
 // giveBack returns the credit of a chunk that was of no use.
-func (n *neighbour) giveBack(c *wire.Chunk) {
+func (n *neighbour) giveBack(c *wire.Chunk, size int) {
 	if c.Early {
-		n.refund += int64(len(c.Data))
+		n.refund += int64(size)
 		n.link.wakeUp()
 	}
 }
