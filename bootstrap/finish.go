@@ -3,8 +3,8 @@ package bootstrap
 import (
 	"errors"
 	"fmt"
-	"math"
 
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/mhe/rns"
 )
@@ -79,8 +79,8 @@ var ErrOverflow = errors.New("bootstrap: overflow")
 // uniform modulo Q_ℓ, and then one of thousands is beyond with certainty. The
 // check opens nothing.
 func (r *Refresh) canary(low rns.Poly) error {
-	masks := float64(float64(r.set.Parties()) * math.Exp2(float64(r.set.MaskBits()-1)-r.set.LogModulus(r.set.MaskLevel())))
-	message := math.Exp2(float64(r.set.LogMessage()) - r.set.LogModulus(r.set.MaskLevel()))
+	masks := float64(float64(r.set.Parties()) * portable.Exp2(float64(r.set.MaskBits()-1)-r.set.LogModulus(r.set.MaskLevel())))
+	message := portable.Exp2(float64(r.set.LogMessage()) - r.set.LogModulus(r.set.MaskLevel()))
 	if got, most := r.lift.Largest(low), (masks+message)*(1+1e-9); got > most {
 		return fmt.Errorf("%w: a masked value is %.3g of the modulus, at most %.3g can be: a value beyond the masks' range entered the refresh, or a share is damaged; lower the learning rate or widen the intervals, and see what the clear twin says", ErrOverflow, got, most)
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
@@ -30,7 +31,7 @@ func (c Config) Range(set params.Set, in mhe.Range) (mhe.Range, error) {
 func (r *Refresh) Range(in mhe.Range) mhe.Range {
 	noise := mhe.NewNoise(r.set)
 	parties := float64(r.set.Parties())
-	e := math.Hypot(in.Err, noise.Slots(params.Sigma*math.Sqrt(parties), r.cfg.ScaleIn))
+	e := portable.Hypot(in.Err, noise.Slots(params.Sigma*math.Sqrt(parties), r.cfg.ScaleIn))
 	n := r.period()
 	x := spread{slices.Repeat([]float64{in.Max}, n), slices.Repeat([]float64{in.RMS * in.RMS}, n), slices.Repeat([]float64{e * e}, n)}
 	var sums []spread // by output
@@ -57,7 +58,7 @@ func (r *Refresh) Range(in mhe.Range) mhe.Range {
 	if r.cfg.Masked() {
 		fresh += (parties + 1) / 12
 	}
-	worst.Err = math.Hypot(worst.Err, noise.Slots(math.Sqrt(fresh), r.cfg.ScaleOut))
+	worst.Err = portable.Hypot(worst.Err, noise.Slots(math.Sqrt(fresh), r.cfg.ScaleOut))
 	return worst
 }
 

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/nereid-mhe/nereid/internal/portable"
 )
 
 // ErrCosts is wrapped by errors about records of costs that cannot be used.
@@ -75,7 +77,7 @@ func (w Work) Add(op Op, level int, amount float64) Work {
 	out := slices.Clone(w)
 	for i := range out {
 		if out[i].Op == op && out[i].Level == level {
-			out[i].Amount += amount
+			out[i].Amount += float64(amount) // which may be a product
 			return out
 		}
 	}
@@ -185,7 +187,7 @@ func (op Op) limbs(special, level int) float64 {
 // grows returns the factor by which an operation's time grows from one ring to
 // another.
 func (op Op) grows(from, to int) float64 {
-	linear := math.Exp2(float64(to - from))
+	linear := portable.Exp2(float64(to - from))
 	switch op {
 	case OpEncodeData: // of the size of the data
 		return 1

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tuneinsight/lattigo/v5/ring"
 
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe/rns"
 	"github.com/nereid-mhe/nereid/params"
 )
@@ -121,7 +122,7 @@ func (k *EncryptionKey) EncryptIntegers(v []int64, shift, level int, src Source)
 	for _, x := range v {
 		largest = max(largest, math.Abs(float64(x)))
 	}
-	if need := math.Log2(largest) + float64(shift) + math.Log2(float64(k.set.Parties())) + 2; need > k.set.LogModulus(level) {
+	if need := portable.Log2(largest) + float64(shift) + portable.Log2(float64(k.set.Parties())) + 2; need > k.set.LogModulus(level) {
 		return Tensor{}, fmt.Errorf("%w: sums of integers up to %g, shifted by %d bits, need a modulus of %.0f bits, level %d has %.0f", ErrShape, largest, shift, need, level, k.set.LogModulus(level))
 	}
 	basis := Basis(k.set, level)

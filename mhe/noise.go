@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe/rns"
 	"github.com/nereid-mhe/nereid/params"
 )
@@ -60,7 +61,7 @@ func (n Noise) Encrypt(scale *big.Float) float64 {
 	e := n.e * params.Sigma
 	fresh := e * math.Sqrt(float64(u*u*float64(n.set.Parties()))+1+float64(n.s*n.s))
 	f, _ := scale.Float64()
-	return math.Hypot(fresh/n.special()/f, n.Rescale(scale))
+	return portable.Hypot(fresh/n.special()/f, n.Rescale(scale))
 }
 
 // special returns the product of the special primes.
@@ -109,9 +110,9 @@ func (n Noise) Flooding(err float64, scale *big.Float, openings int, security in
 	if !(err > 0) || math.IsInf(err, 0) {
 		return 0, fmt.Errorf("%w: flooding an error of %g: the noise of the ciphertext must be known", ErrShape, err)
 	}
-	sigma := math.Sqrt(12*float64(openings)) * math.Exp2(float64(security)/2) * n.Coefficients(err, scale)
+	sigma := math.Sqrt(12*float64(openings)) * portable.Exp2(float64(security)/2) * n.Coefficients(err, scale)
 	if sigma > rns.MaxFlood {
-		return 0, fmt.Errorf("%w: flooding of %d bits needs noise of standard deviation 2^%.0f, at most 2^50 is possible: ask for fewer bits", ErrShape, security, math.Log2(sigma))
+		return 0, fmt.Errorf("%w: flooding of %d bits needs noise of standard deviation 2^%.0f, at most 2^50 is possible: ask for fewer bits", ErrShape, security, portable.Log2(sigma))
 	}
 	return RoundUp(max(sigma, params.Sigma)), nil
 }
@@ -132,5 +133,5 @@ const MinFlooding = 30
 // Opened returns the error of slots after an opening in which every party added
 // flooding noise of standard deviation sigma.
 func (n Noise) Opened(err, sigma float64, scale *big.Float) float64 {
-	return math.Hypot(err, n.Slots(sigma, scale)*math.Sqrt(float64(n.set.Parties())))
+	return portable.Hypot(err, n.Slots(sigma, scale)*math.Sqrt(float64(n.set.Parties())))
 }

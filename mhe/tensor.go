@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe/rns"
 	"github.com/nereid-mhe/nereid/params"
 )
@@ -145,7 +146,7 @@ func log2(x *big.Float) float64 {
 	var m big.Float
 	exp := x.MantExp(&m)
 	f, _ := m.Float64()
-	return math.Log2(f) + float64(exp)
+	return portable.Log2(f) + float64(exp)
 }
 
 // CipherShape is the shape of the two polynomials of a ciphertext at level, by

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"slices"
 
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
 )
@@ -83,7 +84,7 @@ func (t *Trace) keySwitch(level int, rotates bool) {
 // encode counts the encoding of data in the clear over all slots.
 func (t *Trace) encode(p Tensor, level int) {
 	n := float64(t.period(p))
-	t.work(OpEncode, level, n*math.Log2(n)/(float64(t.set.N())*math.Log2(float64(t.set.N()))))
+	t.work(OpEncode, level, n*portable.Log2(n)/(float64(t.set.N())*portable.Log2(float64(t.set.N()))))
 	t.work(OpExpand, level, 1)
 }
 
@@ -144,7 +145,7 @@ func (t *Trace) mulPlain(x, p Tensor, scale *big.Float) (Tensor, error) {
 		Err: hypot(x.rng.Err*p.rng.RMS, x.rng.RMS*t.noise.Encode(t.period(p), scale)),
 	}
 	t.Count.Divisions++
-	r.Err = math.Hypot(r.Err, t.noise.Rescale(scaleQuo(scaleMul(x.scale, scale), primeScale(t.set, x.level))))
+	r.Err = portable.Hypot(r.Err, t.noise.Rescale(scaleQuo(scaleMul(x.scale, scale), primeScale(t.set, x.level))))
 	return Tensor{rng: r}, nil
 }
 
@@ -185,8 +186,8 @@ func (t *Trace) add(x, y Tensor, _ bool) (Tensor, error) {
 func sum(x, y Tensor) Tensor {
 	return Tensor{rng: Range{
 		Max: x.rng.Max + y.rng.Max,
-		RMS: math.Hypot(x.rng.RMS, y.rng.RMS),
-		Err: math.Hypot(x.rng.Err, y.rng.Err),
+		RMS: portable.Hypot(x.rng.RMS, y.rng.RMS),
+		Err: portable.Hypot(x.rng.Err, y.rng.Err),
 	}}
 }
 
@@ -208,7 +209,7 @@ func (t *Trace) product(p packing.Product, x, y []*Operand, level int) ([]Tensor
 			for _, term := range g.Terms {
 				a, b := t.rotateOperand(x[term.X], term.RX, level), t.rotateOperand(y[term.Y], term.RY, level)
 				r.Max += float64(a.Max * b.Max)
-				r.RMS = math.Hypot(r.RMS, a.RMS*b.RMS)
+				r.RMS = portable.Hypot(r.RMS, a.RMS*b.RMS)
 				errs = append(errs, a.Err*b.RMS, b.Err*a.RMS)
 			}
 			scale := scaleMul(x[0].t.scale, y[0].t.scale)
@@ -232,7 +233,7 @@ func (t *Trace) productData(p packing.Product, x []*Operand, y *Data, level int)
 	scale := scaleMul(x[0].t.scale, y.scale)
 	if at, ok := t.encoded[y]; !ok || at != level {
 		t.encoded[y] = level
-		t.work(OpEncodeData, level, float64(y.count*y.period)*math.Log2(float64(y.period))/encodedData)
+		t.work(OpEncodeData, level, float64(y.count*y.period)*portable.Log2(float64(y.period))/encodedData)
 		t.Count.Data = max(t.Count.Data, y.count*y.period*(level+1)*limbBytes)
 	}
 	run := float64(t.set.N()) / float64(y.period)
@@ -243,7 +244,7 @@ func (t *Trace) productData(p packing.Product, x []*Operand, y *Data, level int)
 			for _, term := range g.Terms {
 				a := t.rotateOperand(x[term.X], term.RX, level)
 				r.Max += float64(a.Max * y.rng.Max)
-				r.RMS = math.Hypot(r.RMS, a.RMS*y.rng.RMS)
+				r.RMS = portable.Hypot(r.RMS, a.RMS*y.rng.RMS)
 				errs = append(errs, a.Err*y.rng.RMS, a.RMS*t.noise.Encode(y.period, y.scale))
 			}
 			t.Count.PlainMul += len(g.Terms)

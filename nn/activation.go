@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nereid-mhe/nereid/internal/approx"
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe"
 )
 
@@ -60,10 +61,16 @@ type function struct {
 	parity approx.Parity
 }
 
-func softplus(z float64) float64 { return max(z, 0) + math.Log1p(math.Exp(-math.Abs(z))) }
+func softplus(z float64) float64 { return max(z, 0) + portable.Log(1+portable.Exp(-math.Abs(z))) }
+
+func tanh(z float64) float64 {
+	e := portable.Exp(-2 * math.Abs(z))
+	return math.Copysign((1-e)/(1+e), z)
+}
 
 // functions are the known activation functions, in the order in which they are
-// listed. Nothing changes them.
+// listed. Nothing changes them. Polynomials are fitted to them: they give the same bits
+// on every processor.
 var functions = []function{
 	{
 		name:   "sigmoid",
@@ -73,8 +80,8 @@ var functions = []function{
 	},
 	{
 		name:   "tanh",
-		value:  func(z, _ float64) float64 { return math.Tanh(z) },
-		slope:  func(z, _ float64) float64 { t := math.Tanh(z); return 1 - t*t },
+		value:  func(z, _ float64) float64 { return tanh(z) },
+		slope:  func(z, _ float64) float64 { t := tanh(z); return 1 - float64(t*t) },
 		parity: approx.OddPowers,
 	},
 	{
@@ -93,7 +100,7 @@ var functions = []function{
 	{
 		name:   "silu",
 		value:  func(z, _ float64) float64 { return z * Sigmoid(z) },
-		slope:  func(z, _ float64) float64 { return Sigmoid(z) * (1 + z*Sigmoid(-z)) },
+		slope:  func(z, _ float64) float64 { return Sigmoid(z) * (1 + float64(z*Sigmoid(-z))) },
 		parity: approx.EvenPowers,
 	},
 	{
@@ -253,7 +260,7 @@ func (a Activation) checkLeading() error {
 	const noise = 1e-12 // double precision times what conversion to powers loses
 	d := a.Degree()
 	lead := a.coeffs[d]
-	term := math.Abs(lead) * math.Pow(a.bound, float64(d))
+	term := math.Abs(lead) * portable.Pow(a.bound, float64(d))
 	if size := approx.MaxAbs(a.Exact, a.bound); term > noise*size && !math.IsInf(term, 0) {
 		return nil
 	}
@@ -354,7 +361,7 @@ func (a Activation) Gain() float64 {
 	m := 0.0
 	for i, ci := range a.coeffs {
 		for j, cj := range a.coeffs {
-			m += ci * cj * normalMoment(i+j, v)
+			m += float64(ci * cj * normalMoment(i+j, v))
 		}
 	}
 	return v / max(1, m)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
 )
@@ -96,14 +97,14 @@ func NetworkLevels(n Network, l Layout) (int, error) {
 // 2^want: its leading coefficient goes into the scale.
 func (p *NetworkPlan) targetScale(coeffs []float64, want float64) float64 {
 	d := len(coeffs) - 1
-	lead := math.Log2(math.Abs(coeffs[d]))
-	return (want + float64(d-1)*float64(p.Set.LogScale()) + lead) / float64(d)
+	lead := portable.Log2(math.Abs(coeffs[d]))
+	return (want + float64(float64(d-1)*float64(p.Set.LogScale())) + lead) / float64(d)
 }
 
 // exact returns 2^log as a scale.
 func exact(log float64) *big.Float {
 	whole := math.Floor(log)
-	f := new(big.Float).SetPrec(128).SetFloat64(math.Exp2(log - whole))
+	f := new(big.Float).SetPrec(128).SetFloat64(portable.Exp2(log - whole))
 	return f.SetMantExp(f, int(whole))
 }
 
@@ -128,7 +129,7 @@ func (p *NetworkPlan) gradientBits() int {
 		window = y.input.Window
 	}
 	worst := float64(p.Net.Parties*window*p.Passes) * outputSlack
-	return min(gradientRoom, int(math.Ceil(math.Log2(worst))))
+	return min(gradientRoom, int(math.Ceil(portable.Log2(worst))))
 }
 
 // zScale returns the scale of the outputs of layer l: where the activation gives
@@ -136,9 +137,9 @@ func (p *NetworkPlan) gradientBits() int {
 func (p *NetworkPlan) zScale(l int) *big.Float {
 	if l < len(p.Net.Hidden) {
 		f := p.Net.Hidden[l].Activation
-		room := float64(p.Set.LogMessage()) - math.Log2(outputSlack*f.Bound())
+		room := float64(p.Set.LogMessage()) - portable.Log2(outputSlack*f.Bound())
 		return exact(min(p.targetScale(f.Coeffs(), float64(p.Set.LogScale())), room))
 	}
-	room := float64(p.Set.LogMessage()) - math.Log2(outputSlack*p.Net.Loss.bound)
+	room := float64(p.Set.LogMessage()) - portable.Log2(outputSlack*p.Net.Loss.bound)
 	return exact(min(p.targetScale(p.Net.Loss.coeffs, float64(p.gradientScale())), room))
 }

@@ -3,7 +3,6 @@ package nn
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/big"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
@@ -23,7 +22,7 @@ type QueryPlan struct {
 	Points  []RefreshPoint // after every layer; the last one, of the outputs, has a mask for the rows asked for
 
 	// OutputErr is the expected standard deviation of an output's error before
-	// flooding, with a margin, of two binary digits.
+	// flooding, with a margin, of 20 binary digits.
 	OutputErr float64
 	// OutputLevel is the level at which outputs are opened: the lowest, where
 	// shares are smallest.
@@ -39,9 +38,6 @@ type QueryPlan struct {
 	wScale *big.Float
 	wLevel int
 }
-
-// Openings returns the ciphertexts that are opened for so many rows.
-func (q *QueryPlan) Openings(rows int) int { return (rows + q.Rows - 1) / q.Rows }
 
 // DefaultOutputNoise is the largest noise of an opened output, in units of the
 // targets' bound, that is taken to be worth an opening.
@@ -108,7 +104,7 @@ func (p *NetworkPlan) planQuery(tr *mhe.Trace, ev mhe.Evaluator) error {
 	if err != nil {
 		return fmt.Errorf("nn: refresh of the outputs: %w", err)
 	}
-	q.OutputErr = raise(outputMargin * last.Err)
+	q.OutputErr = mhe.RoundUp(outputMargin * last.Err)
 	p.Keys = tr.Keys()
 	return nil
 }
@@ -167,13 +163,6 @@ func (p *NetworkPlan) queryPass(ev mhe.Evaluator) *pass {
 // weights that were trained together, and of rows that are alike, are not quite
 // independent.
 const outputMargin = 2
-
-// raise returns the next value of two digits in base two: flooding follows from it,
-// which must be the same on machines that round differently.
-func raise(x float64) float64 {
-	frac, exp := math.Frexp(x)
-	return math.Ldexp(math.Ceil(4*frac)/4, exp)
-}
 
 // queryPoint returns the refresh of a point for rows that are encrypted: it
 // completes the first layer's product, which may cover its features in parts.

@@ -6,6 +6,7 @@ import (
 	"math/big"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe"
 )
 
@@ -100,7 +101,7 @@ func (t *tracing) refresh(point int, x mhe.Tensor) (mhe.Tensor, error) {
 	}
 	in := x.Range()
 	in.Max = min(in.Max, p.Room(r.Scale))
-	in.Err = math.Hypot(in.Err, mhe.NewNoise(p.Set).Encrypt(r.Scale)) // a tensor of the party's own is rerandomised
+	in.Err = portable.Hypot(in.Err, mhe.NewNoise(p.Set).Encrypt(r.Scale)) // a tensor of the party's own is rerandomised
 	r.Range = in
 	out, err := p.PointConfig(point).Range(p.Set, in)
 	if err != nil {
@@ -133,7 +134,7 @@ func (p *NetworkPlan) outLevel(point int) int {
 // for.
 func (p *NetworkPlan) Room(scale *big.Float) float64 {
 	f, _ := scale.Float64()
-	return math.Exp2(float64(p.Set.LogMessage())) / f
+	return portable.Exp2(float64(p.Set.LogMessage())) / f
 }
 
 // updates notes the gradients and estimates the errors of the weights.
@@ -183,7 +184,7 @@ func (t *tracing) sum(q *Parameter, g []mhe.Tensor) error {
 		q.GradLevel, q.GradScale = low.Level(), low.Scale()
 		// every party's gradient is rerandomised, and all are added
 		r := low.Range()
-		r.Err = math.Sqrt(parties) * math.Hypot(r.Err*math.Sqrt(passes), mhe.NewNoise(p.Set).Encrypt(q.GradScale))
+		r.Err = math.Sqrt(parties) * portable.Hypot(r.Err*math.Sqrt(passes), mhe.NewNoise(p.Set).Encrypt(q.GradScale))
 		r.RMS *= math.Sqrt(passes) * math.Sqrt(parties)
 		r.Max = min(r.Max*passes*parties, p.Room(q.GradScale))
 		q.Grad = mhe.Range{Max: max(q.Grad.Max, r.Max), RMS: max(q.Grad.RMS, r.RMS), Err: max(q.Grad.Err, r.Err)}

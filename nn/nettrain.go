@@ -96,7 +96,7 @@ func (t NetworkTrainer) Step(ctx context.Context, step int, st State, batches []
 // study.
 func (p *NetworkPlan) Hash() [32]byte {
 	n, set := p.Net, p.Set.Hash()
-	b := fmt.Appendf(nil, "nereid/network-plan/v3 %d %d %q %+v %d %d %d %x %x %x %x %+v %+v",
+	b := fmt.Appendf(nil, "nereid/network-plan/v4 %d %d %q %+v %d %d %d %x %x %x %x %+v %+v",
 		n.Features, n.Outputs, n.Loss.hash(), n.Optimiser, n.Steps, n.Parties, n.Batch, n.Seed, n.Gain, n.MaxFeature, n.MaxTarget, p.Layout, p.Keys)
 	for _, h := range n.Hidden {
 		b = fmt.Appendf(b, " %d %x %q", h.Units, h.Gain, h.Activation.hash())

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe"
 )
 
@@ -150,9 +151,10 @@ type Affine struct {
 }
 
 // InitialWeights returns the public weights before the first step: normal numbers
-// of variance Gain/inputs from the seed, and zero biases.
+// of variance Gain/inputs from the seed, and zero biases. Every party encodes them: they
+// are the same bits everywhere.
 func (n Network) InitialWeights() []Affine {
-	rng := rand.New(rand.NewPCG(n.Seed, 0x6e6574))
+	normal := normals(n.Seed)
 	out := make([]Affine, n.layers())
 	for l := range out {
 		sigma := math.Sqrt(n.gain(l) / float64(n.inputs(l)))
@@ -160,12 +162,34 @@ func (n Network) InitialWeights() []Affine {
 		for k := range a.W {
 			a.W[k] = make([]float64, n.inputs(l))
 			for j := range a.W[k] {
-				a.W[k][j] = sigma * rng.NormFloat64()
+				a.W[k][j] = sigma * normal()
 			}
 		}
 		out[l] = a
 	}
 	return out
+}
+
+// normals returns a source of normal numbers of mean 0 and variance 1, by Marsaglia's
+// polar method. That of the standard library decides by rounded products whether to
+// reject a number, so that whole sequences depend on the processor.
+func normals(seed uint64) func() float64 {
+	rng := rand.New(rand.NewPCG(seed, 0x6e6574))
+	var second float64 // of a pair
+	left := false
+	return func() float64 {
+		if left = !left; !left {
+			return second
+		}
+		for {
+			u, v := float64(2*float64(rng.Float64()))-1, float64(2*float64(rng.Float64()))-1
+			if s := float64(u*u) + float64(v*v); s > 0 && s < 1 {
+				f := math.Sqrt(-2 * portable.Log(s) / s)
+				second = v * f
+				return u * f
+			}
+		}
+	}
 }
 
 // Outputs returns the network's outputs for a row in the clear, with the same

@@ -28,6 +28,7 @@ import (
 	"math"
 
 	"github.com/nereid-mhe/nereid/internal/approx"
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe"
 )
 
@@ -116,7 +117,7 @@ func (l Logistic) Range(maxTarget float64) (bound, gradient float64) {
 // 2^(d·o - (d-1)·logScale)/|c|, the constant c being part of the scale.
 func (l Logistic) OutScale(logScale int) int {
 	d := len(l.coeffs) - 1
-	return logScale + int(math.Round(math.Log2(math.Abs(l.coeffs[d]))/float64(d)))
+	return logScale + int(math.Round(portable.Log2(math.Abs(l.coeffs[d]))/float64(d)))
 }
 
 func (l Logistic) hash() string { return fmt.Sprintf("logistic %x %x", l.coeffs, l.bound) }
@@ -137,7 +138,7 @@ func (Squared) Link(z float64) float64 { return z }
 
 // Range implements [Loss].
 func (l Squared) Range(maxTarget float64) (bound, gradient float64) {
-	return l.Bound, outputSlack*l.Bound + maxTarget
+	return l.Bound, float64(outputSlack*l.Bound) + maxTarget
 }
 
 // OutScale implements [Loss].
@@ -146,7 +147,7 @@ func (Squared) OutScale(logScale int) int { return logScale }
 func (l Squared) hash() string { return fmt.Sprintf("squared %x", l.Bound) }
 
 // Sigmoid returns 1/(1+e^-x).
-func Sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+func Sigmoid(x float64) float64 { return 1 / (1 + portable.Exp(-x)) }
 
 // SGD is stochastic gradient descent on the mean gradient over the parties'
 // batches: w ← w - η_k·(g + L2·w) with η_k = Rate/(1 + Decay·k). The bias is not
@@ -158,7 +159,7 @@ type SGD struct {
 }
 
 // factor returns η_k/η_0.
-func (o SGD) factor(step int) float64 { return 1 / (1 + o.Decay*float64(step)) }
+func (o SGD) factor(step int) float64 { return 1 / (1 + float64(o.Decay*float64(step))) }
 
 // accumulated returns the sum of the squares by which independent errors of the
 // updates enter the weights after all steps: smaller rates make smaller errors,
@@ -168,8 +169,8 @@ func (o SGD) accumulated(steps int) float64 {
 	sum := 0.0
 	for k := range steps {
 		f := o.factor(k)
-		keep := 1 - min(1, o.Rate*f*o.L2)
-		sum = sum*keep*keep + f*f
+		keep := 1 - min(1, float64(o.Rate*f*o.L2))
+		sum = float64(sum*keep*keep) + float64(f*f)
 	}
 	return sum
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/nereid-mhe/nereid/internal/portable"
 )
 
 // An Optimiser is stochastic gradient descent on the mean gradient g over the
@@ -31,9 +33,9 @@ type Schedule struct {
 	Power  float64 // the rate falls as (1 - k/steps)^Power; 0 for not, 1 for linearly
 }
 
-// factor returns η_k/Rate for step k of n.
+// factor returns η_k/Rate for step k of n, the same bits at every party.
 func (s Schedule) factor(k, n int) float64 {
-	f := math.Pow(1-float64(k)/float64(n), s.Power) / (1 + s.Decay*float64(k))
+	f := portable.Pow(1-float64(k)/float64(n), s.Power) / (1 + float64(s.Decay*float64(k)))
 	if k < s.Warmup {
 		f *= float64(k+1) / float64(s.Warmup+1)
 	}

@@ -9,6 +9,7 @@ import (
 	"math/big"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
@@ -95,7 +96,7 @@ const outputSlack = 2
 // worst, and the weight decay of weights up to largeWeight.
 func (m Model) gradientBound(block int) float64 {
 	_, grad := m.Loss.Range(m.MaxTarget)
-	return float64(len(m.Batch))*grad*m.MaxFeature + m.SGD.L2*float64(m.rows())/float64(block)*largeWeight
+	return float64(float64(len(m.Batch))*grad*m.MaxFeature) + float64(m.SGD.L2*float64(m.rows())/float64(block)*largeWeight)
 }
 
 // Weights are taken to be about typicalWeight in estimates of errors, and at
@@ -123,7 +124,7 @@ func Compile(set params.Set, m Model) (Plan, error) {
 	bound := m.gradientBound(dot.Layout.Axes[1].Size)
 	p.Dense = Dense{
 		Dot:      dot,
-		LogScale: min(set.LogMessage()-int(math.Ceil(math.Log2(bound))), set.LogScale()),
+		LogScale: min(set.LogMessage()-int(math.Ceil(portable.Log2(bound))), set.LogScale()),
 		OutScale: m.Loss.OutScale(set.LogScale()),
 	}
 	err = p.trace()
@@ -165,7 +166,7 @@ func (p *Plan) traceStep(ev mhe.Evaluator, w mhe.Range) (mhe.Tensor, error) {
 	// every party's gradient is rerandomised, and all are added
 	n := float64(p.Set.Parties())
 	r := g.Range()
-	r.Err = math.Sqrt(n) * math.Hypot(r.Err, mhe.NewNoise(p.Set).Encrypt(g.Scale()))
+	r.Err = math.Sqrt(n) * portable.Hypot(r.Err, mhe.NewNoise(p.Set).Encrypt(g.Scale()))
 	r.Max, r.RMS = r.Max*n, r.RMS*math.Sqrt(n)
 	return p.regularise(ev, mhe.TracedTensor(r, g.Level(), g.Scale()), weights, 0)
 }
@@ -288,7 +289,7 @@ func (m Model) levels() (int, error) {
 func (p *Plan) Hash() [32]byte {
 	m := p.Model
 	h, u := p.Set.Hash(), p.Update.Hash()
-	b := fmt.Appendf(nil, "nereid/plan/v2 %d %q %x %x %x %d %x %x %v %v %v", m.Features, m.Loss.hash(),
+	b := fmt.Appendf(nil, "nereid/plan/v3 %d %q %x %x %x %d %x %x %v %v %v", m.Features, m.Loss.hash(),
 		m.SGD.Rate, m.SGD.Decay, m.SGD.L2, m.Steps, m.MaxFeature, m.MaxTarget, m.Batch, p.Keys.Rotations, p.Keys.Products)
 	for _, v := range []int{p.GradLevel, p.PredictLevel, p.Dense.LogScale, p.Dense.OutScale} {
 		b = binary.BigEndian.AppendUint64(b, uint64(v))

@@ -26,12 +26,40 @@ type PlanRequest struct {
 	Costs        mhe.Costs // of the machines; the zero value for [DefaultCosts]
 }
 
-// Predictions say what is to be opened of a trained network. With Rows 0 nothing is,
-// and nothing is planned for it.
+// Predictions say what is to be opened of a trained network. Without queriers nothing
+// is, and nothing is planned for it.
 type Predictions struct {
-	Rows     int     // whose outputs are opened to a querier, all together
+	Queriers []Allowance
 	Flooding int     // statistical security of all the openings, in bits; 0 for [mhe.MinFlooding]
 	MaxNoise float64 // largest planned standard deviation of an opened output; 0 for a tenth of MaxTarget
+}
+
+// An Allowance is what a querier may have opened.
+type Allowance struct {
+	Rows     int // whose outputs are opened, all together
+	Requests int // that are answered, each an opening; 0 for as few as the rows fit in
+}
+
+// Openings returns the requests of all queriers that are answered, each for up to so
+// many rows: the more, the more flooding hides each answer. The error, which wraps
+// [ErrModel], is of a querier who may ask too seldom for the rows that it may have.
+func (p Predictions) Openings(rows int) (n int, err error) {
+	for _, a := range p.Queriers {
+		least := (a.Rows + rows - 1) / rows
+		if a.Requests > 0 && a.Requests < least {
+			return 0, fmt.Errorf("%w: a querier may have %d rows in %d requests, which hold %d rows each: allow %d requests, or fewer rows", ErrModel, a.Rows, a.Requests, rows, least)
+		}
+		n += max(a.Requests, least)
+	}
+	return n, nil
+}
+
+// Rows returns the rows of all queriers.
+func (p Predictions) Rows() (n int) {
+	for _, a := range p.Queriers {
+		n += a.Rows
+	}
+	return n
 }
 
 func (r PlanRequest) withDefaults() PlanRequest {
@@ -64,7 +92,9 @@ func (r PlanRequest) check() error {
 		"a link of %g Mbit/s and %g ms", r.Link.Mbit, r.Link.Latency)
 	must(r.Fanout >= 0, "a fan-out of %d, want 1 or more, or 0 for all", r.Fanout)
 	must(r.MaxMemory >= 0, "a memory limit of %d bytes", r.MaxMemory)
-	must(r.Predict.Rows >= 0, "predictions of %d rows", r.Predict.Rows)
+	for _, a := range r.Predict.Queriers {
+		must(a.Rows >= 1 && a.Requests >= 0, "predictions of %d rows in %d requests, want at least 1 row", a.Rows, a.Requests)
+	}
 	must(r.Predict.Flooding >= mhe.MinFlooding, "flooding of %d bits, want %d or more", r.Predict.Flooding, mhe.MinFlooding)
 	must(r.Predict.MaxNoise > 0, "opened outputs within %g, want a positive number", r.Predict.MaxNoise)
 	must(r.MaxWeightErr > 0, "weights within %g, want a positive number", r.MaxWeightErr)
@@ -83,9 +113,10 @@ func (s *PlanSearch) Best() Candidate { return s.Candidates[0] }
 
 // PlanNetwork searches parameters, layouts and points of refresh for the plan that
 // trains fastest: least seconds of an iteration, or of an iteration per row if the
-// batch is open. Of plans within two percent of that, which is less than a model
-// can tell, one with at least a bit more of precision is chosen. The outcome follows from
-// the request alone.
+// batch is open. What is less than a model can tell does not count: of plans within one
+// percent of that the simplest is chosen, and of those within two percent one with at
+// least a bit more of precision. The outcome follows from the request alone, to the last
+// bit and on every processor.
 //
 // All placements of refreshes are tried on the smallest rings that hold their
 // levels, with layouts that suit few parties; the windows of the best of them are

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -43,12 +44,24 @@ type Candidate struct {
 	Plan   *NetworkPlan // nil if none could be compiled
 	Price  Price
 
-	// Noise is the planned standard deviation of an opened output, 0 without
-	// predictions.
-	Noise float64
+	// Noise is the planned standard deviation of an opened output, and Openings the
+	// answers that are opened; 0 without predictions.
+	Noise    float64
+	Openings int
 
 	Rejected Constraint // empty for the one that was chosen
 	Reason   string     // why, in a line
+}
+
+// simpler reports whether c is to be preferred to d if both are as fast: it has fewer
+// layers' weights in a ciphertext, or else sends less, or takes less memory. These are
+// integers.
+func (c Candidate) simpler(d Candidate) bool {
+	return cmp.Or(
+		cmp.Compare(c.Layout.Strips, d.Layout.Strips),
+		cmp.Compare(c.Price.IterationBytes*int64(d.Batch), d.Price.IterationBytes*int64(c.Batch)),
+		cmp.Compare(c.Price.Memory.Total, d.Price.Memory.Total),
+	) < 0
 }
 
 // Skipped returns the names of the points at which nothing is refreshed.

@@ -1,11 +1,11 @@
 package nn
 
 import (
-	"math"
 	"slices"
 	"time"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
+	"github.com/nereid-mhe/nereid/internal/portable"
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
@@ -56,7 +56,7 @@ func (p *NetworkPlan) Price(c mhe.Costs, link Link, fanout int) Price {
 	seconds := func(w mhe.Work) float64 { return c.Seconds(p.Set.LogN(), p.Set.Special(), w) }
 	out := Price{
 		Map: seconds(p.mapWork()), Refresh: seconds(p.refreshWork()), Network: p.Network(link, fanout).Seconds(),
-		IterationBytes: p.iterationBytes(), Keys: len(p.Keys.Rotations) + len(p.Keys.Products), Bits: -math.Log2(p.WeightErr),
+		IterationBytes: p.iterationBytes(), Keys: len(p.Keys.Rotations) + len(p.Keys.Products), Bits: -portable.Log2(p.WeightErr),
 	}
 	common, owners := p.updateWork()
 	for _, w := range owners {
@@ -79,13 +79,13 @@ func (p *NetworkPlan) Price(c mhe.Costs, link Link, fanout int) Price {
 func (p *NetworkPlan) Network(link Link, fanout int) time.Duration {
 	others, depth := p.Net.Parties-1, treeDepth(p.Net.Parties, fanout)
 	leg := func(bytes int) float64 {
-		return depth*link.Latency/1e3 + 8*float64(others*bytes)/(link.Mbit*1e6)
+		return float64(depth*link.Latency)/1e3 + float64(8*float64(others*bytes))/(link.Mbit*1e6)
 	}
 	var seconds float64
 	for _, r := range p.Points {
 		if !r.Skipped {
 			in, out := p.size(r.In), p.size(r.Out)
-			seconds += float64(p.Passes) * (leg(in) + leg(in+out))
+			seconds += float64(float64(p.Passes) * (leg(in) + leg(in+out)))
 		}
 	}
 	// an aggregated refresh: the busiest owner's part on every leg
@@ -284,7 +284,7 @@ func (p *NetworkPlan) priceSetup(out *Price, c mhe.Costs, link Link, fanout int)
 			w = w.Add(mhe.OpUniform, limbs, 1).Add(mhe.OpPack, limbs, 1).Add(mhe.OpUnpack, limbs, 1+children)
 		}
 		bytes += part.Size()
-		network += 2 * depth * (link.Latency/1e3 + 8*children*float64(part.Size())/(link.Mbit*1e6))
+		network += float64(2 * depth * (link.Latency/1e3 + float64(8*children*float64(part.Size()))/(link.Mbit*1e6)))
 	}
 	out.Setup = c.Seconds(p.Set.LogN(), p.Set.Special(), w) + network
 	out.SetupBytes = int64(children) * int64(bytes) // the root, to its children

@@ -37,14 +37,16 @@ func (p Price) loses(best Price, perRow bool) string {
 		name    string
 		is, was float64
 	}{{"local compute", p.Map, best.Map}, {"refresh", p.Refresh, best.Refresh}, {"update", p.Update, best.Update}, {"network", p.Network, best.Network}} {
-		if d := scale*part.is - part.was; d > most {
+		if d := float64(scale*part.is) - part.was; d > most {
 			where, most = part.name, d
 		}
 	}
-	total := scale*p.Iteration - best.Iteration
+	total := float64(scale*p.Iteration) - best.Iteration
 	switch {
 	case total <= 0 && p.Bits < best.Bits:
 		return fmt.Sprintf("%.2g s faster, which is within the model's error, and %.1f bits less precise", -total, best.Bits-p.Bits)
+	case total < -5e-7:
+		return fmt.Sprintf("%.2g s faster, which is within the model's error, and not as simple", -total)
 	case where == "" || total < 5e-7:
 		return "equally fast"
 	}

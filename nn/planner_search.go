@@ -60,7 +60,7 @@ func (s *searcher) try(ctx context.Context, wanted []Candidate) ([]Candidate, er
 		if !ok {
 			at = len(s.all)
 			s.seen[key(c)] = at
-			c.Plan, c.Price, c.Rejected, c.Reason = nil, Price{}, "", ""
+			c = Candidate{Chain: c.Chain, Layout: c.Layout}
 			s.all, fresh = append(s.all, c), append(fresh, at)
 		}
 		index[i] = at
@@ -133,8 +133,12 @@ func (s *searcher) evaluate(c *Candidate) {
 		return
 	}
 	c.Plan, c.Price = p, p.Price(s.r.Costs, s.r.Link, s.r.Fanout)
-	if s.r.Predict.Rows > 0 {
-		if c.Noise, err = p.OutputNoise(p.Query.Openings(s.r.Predict.Rows), s.r.Predict.Flooding); err != nil {
+	if p.Query != nil {
+		if c.Openings, err = s.r.Predict.Openings(p.Query.Rows); err != nil {
+			c.Rejected, c.Reason = Shape, plainReason(err)
+			return
+		}
+		if c.Noise, err = p.OutputNoise(c.Openings, s.r.Predict.Flooding); err != nil {
 			c.Noise = math.Inf(1) // beyond what can be sampled
 		}
 	}
@@ -188,7 +192,7 @@ func (s *searcher) places(ctx context.Context) error {
 			if done[i] && s.r.Net.Batch > 0 {
 				continue
 			}
-			l := resolved(s.r.Net, 1<<logN, Layout{NoRefresh: skip, Predict: s.r.Predict.Rows > 0})
+			l := resolved(s.r.Net, 1<<logN, Layout{NoRefresh: skip, Predict: len(s.r.Predict.Queriers) > 0})
 			for _, masks := range []params.Masks{params.Wide, params.Roomy} {
 				for special := 1; special <= maxSearchSpecial; special++ {
 					wanted = append(wanted, Candidate{Chain: Chain{logN, masks, special}, Layout: l})
@@ -304,15 +308,26 @@ func (s *searcher) value(c Candidate) float64 {
 	return math.Round(x * 1e6)
 }
 
-// tie is the factor within which prices are taken to be equal.
-const tie = 1.02
+// Factors of the least price. Within the first a simpler plan is chosen, within the
+// second a more precise one: no model tells prices apart that are so close, and a choice
+// that turned on their last digits would be another one on another processor.
+const (
+	sameAs  = 1.01
+	closeTo = 1.02
+)
 
-// choose moves the chosen one of sorted candidates to the front: of those that are
-// about as fast as the first, one with at least a bit more of precision.
+// choose moves the chosen one of sorted candidates to the front: the simplest of those
+// that are as fast as the first, or of those that are close to it one with at least a
+// bit more of precision.
 func (s *searcher) choose(sorted []Candidate) {
-	best := 0
+	best, least := 0, s.value(sorted[0])
 	for i, c := range sorted {
-		if s.value(c) <= tie*s.value(sorted[0]) && c.Price.Bits >= sorted[best].Price.Bits+1 {
+		if s.value(c) <= sameAs*least && c.simpler(sorted[best]) {
+			best = i
+		}
+	}
+	for i, c := range sorted {
+		if s.value(c) <= closeTo*least && c.Price.Bits >= sorted[best].Price.Bits+1 {
 			best = i
 		}
 	}

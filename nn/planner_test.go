@@ -216,6 +216,10 @@ func TestPlanRefusals(t *testing.T) {
 		"batch":     {func(r *nn.PlanRequest) { r.Net.Batch = -1 }, "a batch of -1 rows"},
 		"limit":     {func(r *nn.PlanRequest) { r.MaxMemory = -1 }, "a memory limit of -1 bytes"},
 		"error":     {func(r *nn.PlanRequest) { r.MaxWeightErr = -1 }, "weights within -1"},
+		"rows":      {func(r *nn.PlanRequest) { r.Predict.Queriers = []nn.Allowance{{}} }, "predictions of 0 rows in 0 requests"},
+		"requests": {func(r *nn.PlanRequest) {
+			r.Net.Hidden, r.Predict.Queriers = nil, []nn.Allowance{{Rows: 1 << 30, Requests: 1}}
+		}, "shape: a querier may have 1073741824 rows in 1 requests, which hold .* allow .* requests"},
 		"model":     {func(r *nn.PlanRequest) { r.Net.Steps = 0 }, "0 training steps"},
 		"memory":    {func(r *nn.PlanRequest) { r.Net.Hidden, r.MaxMemory = nil, 1<<26 }, `memory: .* GiB needed, 0.06 GiB allowed: allow .* GiB, which fits N=2\^14`},
 		"precision": {func(r *nn.PlanRequest) { r.Net.Hidden, r.MaxWeightErr = nil, 1e-12 }, `precision: weights within .* after training, want 1.0e-12 at best`},
@@ -224,7 +228,7 @@ func TestPlanRefusals(t *testing.T) {
 		}, "shape: .*units"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if search := name == "memory" || name == "precision" || name == "wide"; search && testing.Short() {
+			if search := name == "memory" || name == "precision" || name == "wide" || name == "requests"; search && testing.Short() {
 				t.Skip("searches all rings")
 			}
 			r := nn.PlanRequest{Net: planned(t, 3), Link: fast}
@@ -287,15 +291,18 @@ func TestPlanOfPredictions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("searches all rings")
 	}
-	r := nn.PlanRequest{Net: planned(t, 10), Link: nn.Link{Mbit: 1000, Latency: 20}, Predict: nn.Predictions{Rows: 5000, MaxNoise: 0.02}}
+	r := nn.PlanRequest{Net: planned(t, 10), Link: nn.Link{Mbit: 1000, Latency: 20}, Predict: nn.Predictions{Queriers: []nn.Allowance{{Rows: 3000}, {Rows: 2000}}, MaxNoise: 0.02}}
 	s, err := nn.PlanNetwork(t.Context(), r)
 	require.NoError(t, err)
 	best := s.Best()
 	require.LessOrEqual(t, best.Noise, 0.02)
-	noise, err := best.Plan.OutputNoise(best.Plan.Query.Openings(5000), mhe.MinFlooding)
+	openings, err := r.Predict.Openings(best.Plan.Query.Rows)
+	require.NoError(t, err)
+	require.Equal(t, openings, best.Openings)
+	noise, err := best.Plan.OutputNoise(openings, mhe.MinFlooding)
 	require.NoError(t, err)
 	require.Equal(t, noise, best.Noise)
-	more, err := best.Plan.OutputNoise(4*best.Plan.Query.Openings(5000), mhe.MinFlooding)
+	more, err := best.Plan.OutputNoise(4*openings, mhe.MinFlooding)
 	require.NoError(t, err)
 	require.InEpsilon(t, 2*noise, more, 0.01, "flooding grows with the root of the openings")
 	for _, c := range s.Candidates {
@@ -307,10 +314,56 @@ func TestPlanOfPredictions(t *testing.T) {
 	require.LessOrEqual(t, without.Best().Price.Iteration, best.Price.Iteration)
 	require.Equal(t, params.Roomy, best.Masks, "three mask primes leave gradients too coarse")
 
+	// One who asks for few rows at a time needs more openings, and more precision.
+	r.Predict.Queriers[1].Requests = 2000
+	often, err := nn.PlanNetwork(t.Context(), r)
+	require.NoError(t, err)
+	require.Greater(t, often.Best().Openings, 2000)
+	require.LessOrEqual(t, often.Best().Noise, 0.02)
+	noise, err = best.Plan.OutputNoise(often.Best().Openings, mhe.MinFlooding)
+	require.NoError(t, err)
+	require.Greater(t, noise, 10*best.Noise, "what was chosen for few openings is no plan for many")
+
 	r.Predict.MaxNoise = 1e-12
 	_, err = nn.PlanNetwork(t.Context(), r)
 	require.ErrorIs(t, err, nn.ErrModel)
 	require.Regexp(t, "precision: outputs opened with a noise of .*, want 1e-12 at best", err.Error())
+}
+
+func TestOpeningsOfPredictions(t *testing.T) {
+	p := nn.Predictions{Queriers: []nn.Allowance{{Rows: 21}, {Rows: 10, Requests: 4}}}
+	require.Equal(t, 31, p.Rows())
+	n, err := p.Openings(10)
+	require.NoError(t, err)
+	require.Equal(t, 3+4, n)
+	_, err = p.Openings(2)
+	require.ErrorIs(t, err, nn.ErrModel)
+	require.ErrorContains(t, err, "a querier may have 10 rows in 4 requests, which hold 2 rows each: allow 5 requests, or fewer rows")
+	n, err = nn.Predictions{}.Openings(10)
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
+// Prices within a percent are the same: the simpler plan is chosen, whatever the last
+// digits say. Much more precision is worth a little more.
+func TestChoiceDoesNotTurnOnDigits(t *testing.T) {
+	c := func(seconds float64, strips int, bytes, memory int64, bits float64) nn.Candidate {
+		return nn.Candidate{Batch: 10, Layout: nn.Layout{Strips: strips}, Price: nn.Price{Iteration: seconds, IterationBytes: bytes, Memory: nn.Memory{Total: memory}, Bits: bits}}
+	}
+	for name, x := range map[string]struct {
+		cs   []nn.Candidate // by price
+		want int
+	}{
+		"strips that gain little":   {[]nn.Candidate{c(1, 4, 10, 5, 20), c(1.009, 1, 12, 5, 20)}, 1},
+		"strips that gain enough":   {[]nn.Candidate{c(1, 4, 10, 5, 20), c(1.011, 1, 12, 5, 20)}, 0},
+		"as many strips":            {[]nn.Candidate{c(1, 1, 10, 5, 20), c(1.001, 1, 10, 5, 20)}, 0},
+		"fewer bytes":               {[]nn.Candidate{c(1, 1, 10, 5, 20), c(1.001, 1, 9, 9, 20)}, 1},
+		"less memory":               {[]nn.Candidate{c(1, 1, 10, 5, 20), c(1.001, 1, 10, 4, 20)}, 1},
+		"precision":                 {[]nn.Candidate{c(1, 1, 10, 5, 20), c(1.001, 1, 9, 5, 20), c(1.019, 2, 20, 9, 21)}, 2},
+		"precision that costs much": {[]nn.Candidate{c(1, 1, 10, 5, 20), c(1.021, 1, 10, 5, 25)}, 0},
+	} {
+		require.Equal(t, x.want, nn.Chosen(x.cs), name)
+	}
 }
 
 // Where none of the candidates fits another number of parties, that is said, and

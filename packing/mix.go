@@ -101,7 +101,7 @@ func (m Mix) propagate(x [][]float64, weight func(float64) float64) [][]float64 
 				if from >= len(v) {
 					from -= len(v)
 				}
-				out[i][k] += w * v[from]
+				out[i][k] += float64(w * v[from])
 			}
 		}
 	}

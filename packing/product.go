@@ -61,7 +61,7 @@ func addProduct(sum, x, y []float64, rx, ry int) {
 		n := min(len(sum), len(x)-i, len(y)-j)
 		a, b, c := x[i:i+n], y[j:j+n], sum[:n]
 		for s := range c {
-			c[s] += a[s] * b[s]
+			c[s] += float64(a[s] * b[s])
 		}
 		sum = sum[n:]
 		i, j = (i+n)%len(x), (j+n)%len(y)

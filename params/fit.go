@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/nereid-mhe/nereid/internal/portable"
 )
 
 // maxFitScale is the largest default scale that [Fit] takes: three 60-bit mask
@@ -72,7 +74,7 @@ func (m Masks) bits(parties int) int {
 		return 60
 	}
 	slack := 0.01 // primes are a little smaller than their bits say
-	return int(math.Ceil((maxMaskBits+1+math.Log2(float64(parties)))/float64(m) + slack))
+	return int(math.Ceil((maxMaskBits+1+portable.Log2(float64(parties)))/float64(m) + slack))
 }
 
 // maxScale returns the largest default scale: below the precision of the floating

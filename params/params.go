@@ -33,6 +33,8 @@ import (
 	"github.com/tuneinsight/lattigo/v5/core/rlwe"
 	"github.com/tuneinsight/lattigo/v5/he/hefloat"
 	"github.com/tuneinsight/lattigo/v5/ring"
+
+	"github.com/nereid-mhe/nereid/internal/portable"
 )
 
 // ErrConfig is wrapped by every error of [New].
@@ -190,7 +192,7 @@ func (s Set) check() error {
 	var errs []error
 	if room, c := s.maskRoom(), s.cfg; float64(s.MaskBits()) > room || c.LogMessage < 1 {
 		errs = append(errs, fmt.Errorf("%w: masks of %d parties for %d-bit messages at %d bits of security need a %.1f-bit modulus, the %d bottom primes have %.1f: lower LogMessage or the scale, or widen the bottom primes",
-			ErrConfig, c.Parties, c.LogMessage, c.Lambda, float64(s.MaskBits())+1+math.Log2(float64(c.Parties)), c.MaskPrimes, s.LogModulus(s.MaskLevel())))
+			ErrConfig, c.Parties, c.LogMessage, c.Lambda, float64(s.MaskBits())+1+portable.Log2(float64(c.Parties)), c.MaskPrimes, s.LogModulus(s.MaskLevel())))
 	}
 	if s.MaskBits() > maxMaskBits {
 		errs = append(errs, fmt.Errorf("%w: masks of %d bits, want at most %d", ErrConfig, s.MaskBits(), maxMaskBits))
@@ -207,7 +209,7 @@ func (s Set) check() error {
 // maskRoom returns how many bits a mask may have at the mask level: the sum of
 // all parties' masks, and a factor 2, must stay below the modulus.
 func (s Set) maskRoom() float64 {
-	return s.LogModulus(s.MaskLevel()) - 1 - math.Log2(float64(s.cfg.Parties))
+	return s.LogModulus(s.MaskLevel()) - 1 - portable.Log2(float64(s.cfg.Parties))
 }
 
 // LogN returns log2 of the ring degree.
@@ -248,7 +250,7 @@ func (s Set) LogModulus(level int) float64 {
 
 func logProduct(primes []uint64) (sum float64) {
 	for _, q := range primes {
-		sum += math.Log2(float64(q))
+		sum += portable.Log2(float64(q))
 	}
 	return sum
 }

@@ -2,6 +2,7 @@ package study
 
 import (
 	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/nn"
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
@@ -77,6 +78,16 @@ func (t Terms) Forecast(h Host) Forecast {
 		f.Predict = w.take()
 	}
 	return f
+}
+
+// Forecast returns what a study of c is expected to take that trains as the plan says
+// and opens what p allows, before anything is known of the parties' tables.
+func (c NetworkConfig) Forecast(plan *nn.NetworkPlan, p Policy, h Host) (Forecast, error) {
+	t, err := c.withDefaults().terms(plan, Declared{}, p, [32]byte{})
+	if err != nil {
+		return Forecast{}, err
+	}
+	return Terms{t}.Forecast(h), nil
 }
 
 // A walk adds up the time and the bytes of what the parties do one after another.

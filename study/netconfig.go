@@ -84,8 +84,8 @@ func (c NetworkConfig) check(v *violations) {
 }
 
 // PlanRequest returns what is planned for tables of so many features: with the steps
-// and the batch of c, which may be open.
-func (c NetworkConfig) PlanRequest(features int) nn.PlanRequest {
+// and the batch of c, which may be open, and the openings of p in place of Predict.
+func (c NetworkConfig) PlanRequest(features int, p Policy) nn.PlanRequest {
 	c = c.withDefaults()
 	return nn.PlanRequest{
 		Net: nn.Network{
@@ -94,14 +94,14 @@ func (c NetworkConfig) PlanRequest(features int) nn.PlanRequest {
 			MaxFeature: math.Max(c.Clip, 1), MaxTarget: c.MaxTarget,
 		},
 		Link: nn.Link{Mbit: c.Link.Mbit, Latency: c.Link.Latency}, Fanout: c.Fanout, Quantum: c.Quantum,
-		Predict:   nn.Predictions{Rows: c.Predict, Flooding: c.Flooding, MaxNoise: c.MaxOutputNoise},
+		Predict:   nn.Predictions{Queriers: p.Allowances(), Flooding: c.Flooding, MaxNoise: c.MaxOutputNoise},
 		MaxMemory: c.MaxMemory, MaxWeightErr: c.MaxWeightErr,
 	}
 }
 
 // network describes the model for the tables that the parties declare.
 func (c NetworkConfig) network(d Declared) (nn.Network, error) {
-	n := c.PlanRequest(d.Features).Net
+	n := c.PlanRequest(d.Features, nil).Net
 	smallest := d.least()
 	least, greatest := d.Rows[smallest], slices.Max(d.Rows)
 	if c.Batch > least {
@@ -126,8 +126,8 @@ func (c NetworkConfig) network(d Declared) (nn.Network, error) {
 
 // plan fits parameters: those of the layout, or what the planner finds fastest for
 // the study's network with the costs that the program comes with, which is the same
-// everywhere.
-func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan, error) {
+// everywhere, and the openings of p.
+func (c NetworkConfig) plan(ctx context.Context, n nn.Network, p Policy) (*nn.NetworkPlan, error) {
 	l := c.Layout
 	switch {
 	case c.Insecure:
@@ -135,7 +135,7 @@ func (c NetworkConfig) plan(ctx context.Context, n nn.Network) (*nn.NetworkPlan,
 	case l.InputWindow != 0 || l.InputBaby != 0 || l.InnerWindow != 0 || l.Strips != 0 || l.NoRefresh != nil:
 		return nn.FitNetwork(n, l, c.Quantum)
 	}
-	r := c.PlanRequest(n.Features)
+	r := c.PlanRequest(n.Features, p)
 	r.Net = n
 	search, err := nn.PlanNetwork(ctx, r)
 	if err != nil {

@@ -105,7 +105,7 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	if err != nil {
 		return nil, err
 	}
-	plan, err := cfg.plan(ctx, net)
+	plan, err := cfg.plan(ctx, net, played(cfg.Predict))
 	if err != nil {
 		return nil, err
 	}
@@ -113,11 +113,7 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	if err != nil {
 		return nil, err
 	}
-	var policy Policy
-	if rows := min(cfg.Predict, test.Rows()); rows > 0 {
-		policy = Policy{{Querier: querierName, Rows: rows}}
-	}
-	t, err := cfg.terms(plan, declare(tables), policy, beacon)
+	t, err := cfg.terms(plan, declare(tables), played(min(cfg.Predict, test.Rows())), beacon)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +129,14 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 		return nil, err
 	}
 	return s, s.restore()
+}
+
+// played returns the policy for the querier that a simulation plays.
+func played(rows int) Policy {
+	if rows == 0 {
+		return nil
+	}
+	return Policy{{Querier: querierName, Rows: rows}}
 }
 
 // sameColumns refuses a test table that is not like the training table.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/nereid-mhe/nereid/nn"
 )
 
 // A Policy says who may have what opened: one allowance for each querier. Every party
@@ -49,6 +51,14 @@ func (p Policy) fill(rows int) (Policy, error) {
 		}
 	}
 	return out, nil
+}
+
+// Allowances returns what is planned for: rows and requests of every querier.
+func (p Policy) Allowances() (out []nn.Allowance) {
+	for _, a := range p {
+		out = append(out, nn.Allowance{Rows: a.Rows, Requests: a.Requests})
+	}
+	return out
 }
 
 // openings returns the answers that all queriers together may have opened.

@@ -16,8 +16,7 @@ import (
 
 // Terms are what all parties of a study have agreed on before keys are made: what a
 // lock file holds. They are public, follow from their arguments alone and are the
-// same at every party, on processors of the same kind: nothing in them is measured
-// or drawn.
+// same at every party, on every processor: nothing in them is measured or drawn.
 type Terms struct{ *terms }
 
 // Declared is what the terms need to know of the parties' tables, which nobody but
@@ -128,24 +127,15 @@ func (c NetworkConfig) Terms(ctx context.Context, d Declared, p Policy, beacon [
 	if err != nil {
 		return Terms{}, err
 	}
-	for {
-		plan, err := c.plan(ctx, n)
-		if err != nil {
-			return Terms{}, err
-		}
-		t, err := c.terms(plan, d, p, beacon)
-		if err != nil {
-			return Terms{}, err
-		}
-		err = t.checkNetPrecision(c.MaxOutputNoise)
-		// The search takes it that requests are full. With more of them than that it
-		// looks again, as for the rows that would fill them.
-		if full := t.policy.openings(); err != nil && plan.Query != nil && full*plan.Query.Rows > c.Predict {
-			c.Predict = full * plan.Query.Rows
-			continue
-		}
-		return Terms{t}, err
+	plan, err := c.plan(ctx, n, p)
+	if err != nil {
+		return Terms{}, err
 	}
+	t, err := c.terms(plan, d, p, beacon)
+	if err != nil {
+		return Terms{}, err
+	}
+	return Terms{t}, t.checkNetPrecision(c.MaxOutputNoise)
 }
 
 // terms fixes the terms of a plan.

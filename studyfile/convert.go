@@ -202,12 +202,21 @@ func (f File) PlanRequest() (nn.PlanRequest, error) {
 		}
 		c.Steps = c.Epochs * ((most + c.Batch - 1) / c.Batch)
 	}
-	c.Predict = f.Opening.total()
-	r := c.PlanRequest(f.Data.FeatureCount)
+	r := c.PlanRequest(f.Data.FeatureCount, f.policy(nil))
 	if r.Fanout >= c.Parties-1 {
 		r.Fanout = 0 // all others, however many there are
 	}
 	return r, nil
+}
+
+// Forecast returns what nodes are expected to take for the study of a network that
+// trains as a plan of [File.PlanRequest] says, with all requests that queriers may make.
+func (f File) Forecast(plan *nn.NetworkPlan, h study.Host) (study.Forecast, error) {
+	c, err := f.Network()
+	if err != nil {
+		return study.Forecast{}, err
+	}
+	return c.Forecast(plan, f.policy(nil), h)
 }
 
 // gib is a GiB in bytes.

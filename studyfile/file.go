@@ -265,14 +265,6 @@ func filled[T any](list []T) []T { return append(make([]T, 0, len(list)), list..
 // handwritten digits have a standard deviation of 0.31.
 const imageUnit = 0.5
 
-// total returns the rows that all queriers together may have predicted.
-func (o Opening) total() (rows int) {
-	for _, q := range o.Queriers {
-		rows += q.Rows
-	}
-	return rows
-}
-
 // Rows returns the rows that the most demanding querier may have predicted.
 func (o Opening) Rows() int {
 	most := 0

@@ -238,6 +238,37 @@ func TestTermsNeedDeclarations(t *testing.T) {
 	require.False(t, terms.Parameters().Secure())
 }
 
+// What is planned and forecast for the rows and requests of several queriers is what is
+// locked: plan, noise of the answers, memory and times.
+func TestPlanOfRequestsIsThatOfTheLock(t *testing.T) {
+	if testing.Short() {
+		t.Skip("searches take seconds")
+	}
+	const opening = "opening: {queriers: [{name: a, rows: 5, requests: 900}, {name: b, rows: 7}]}\n"
+	f := parsed(t, []byte(layered+"training: {steps: 2, batch: 20}\n"+opening))
+	terms, err := f.Terms(t.Context(), studyfile.Secure, nil, beacon)
+	require.NoError(t, err)
+	r, err := f.PlanRequest()
+	require.NoError(t, err)
+	search, err := nn.PlanNetwork(t.Context(), r)
+	require.NoError(t, err)
+	best := search.Best()
+	require.Equal(t, best.Plan.Hash(), terms.PlanHash())
+	require.Equal(t, 901, best.Openings)
+	noise, err := terms.OutputNoise()
+	require.NoError(t, err)
+	require.Equal(t, best.Noise, noise)
+	require.Equal(t, best.Price.Memory.Total, terms.Needs().Memory)
+	host := study.Typical(nn.DefaultCosts(), study.Link{Mbit: r.Link.Mbit, Latency: r.Link.Latency})
+	got, err := f.Forecast(best.Plan, host)
+	require.NoError(t, err)
+	require.Equal(t, terms.Forecast(host), got)
+	f.Opening.Queriers[0].Requests = 1
+	less, err := f.Forecast(best.Plan, host)
+	require.NoError(t, err)
+	require.Greater(t, got.Predict.Seconds, 100*less.Predict.Seconds, "every request is a round")
+}
+
 func TestTermsOfNetworks(t *testing.T) {
 	f := parsed(t, []byte(layered+"training: {steps: 2, batch: 20}\n"))
 	terms, err := f.Terms(t.Context(), studyfile.Toy, nil, beacon)

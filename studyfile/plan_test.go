@@ -29,7 +29,7 @@ func TestPlanOfTheFileIsThatOfTheStudy(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 0, r.Fanout, "2 of 3 parties: all others")
 	require.Equal(t, 1e-4, r.MaxWeightErr)
-	require.Positive(t, r.Predict.Rows)
+	require.Equal(t, []nn.Allowance{{Rows: 5}}, r.Predict.Queriers)
 
 	f = parsed(t, []byte(layered+"training: {steps: 2, batch: 20}\n"))
 	_, err = f.PlanRequest()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/study"
 	"github.com/nereid-mhe/nereid/studyfile"
 )
 
@@ -28,8 +29,10 @@ Seconds are those of a machine's record of costs and of a model of the network; 
 keys and precision follow from the plan itself. --calibrate measures this machine.
 
 The report lists the chosen plan and the best of the others, each with what it loses by,
-and says for which numbers of parties and links another choice wins. Of a study file of
-logistic or linear regression, which has one plan, it says how long the nodes will take.
+and says for which numbers of parties and links another choice wins. It forecasts how long
+nodes will take for the study with the chosen plan, on hosts of their own, with all
+predictions that queriers may ask for. A study file of logistic or linear regression has
+one plan, of which it says the same.
 
 Without flags: the network of the papers for MNIST, 784-64-64-10, among 10 parties.`
 
@@ -74,6 +77,10 @@ func (o *planning) run(c *cobra.Command) error {
 	if err != nil {
 		return o.inFile(err)
 	}
+	forecast, err := o.file.Forecast(s.Best().Plan, study.Typical(r.Costs, study.Link{Mbit: r.Link.Mbit, Latency: r.Link.Latency}))
+	if err != nil {
+		return o.inFile(err)
+	}
 	var ws []nn.Winner
 	if o.crossover {
 		if ws, err = nn.Crossover(c.Context(), s, nn.CrossoverParties, nn.CrossoverLinks); err != nil {
@@ -82,11 +89,11 @@ func (o *planning) run(c *cobra.Command) error {
 	}
 	var b bytes.Buffer
 	if o.format == "json" {
-		if err := json.NewEncoder(&b).Encode(planReport(s, from, ws, o.top)); err != nil {
+		if err := json.NewEncoder(&b).Encode(planReport(s, from, forecast, ws, o.top)); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
 	} else {
-		writePlanText(&b, s, from, ws, o.top)
+		writePlanText(&b, s, from, forecast, ws, o.top)
 	}
 	return output{"", c.OutOrStdout()}.write(b.Bytes())
 }
@@ -166,6 +173,8 @@ type planJSON struct {
 	Tried      int             `json:"tried"`
 	Crossover  []nn.Winner     `json:"crossover"`
 	Constraint constraintJSON  `json:"constraints"`
+	Forecast   study.Forecast  `json:"forecast"` // of nodes with the chosen plan
+	Total      float64         `json:"total"`    // seconds
 }
 
 type costsJSON struct {
@@ -178,7 +187,7 @@ type constraintJSON struct {
 	MaxWeightErr float64 `json:"max_weight_error"`
 	Quantum      bool    `json:"quantum"`
 
-	PredictRows    int     `json:"predict_rows"`     // opened to a querier
+	PredictRows    int     `json:"predict_rows"`     // opened to all queriers
 	MaxOutputNoise float64 `json:"max_output_noise"` // of them
 }
 
@@ -199,29 +208,31 @@ type candidateJSON struct {
 	Products    int           `json:"product_keys"`
 	KeyBytes    int           `json:"key_bytes"`
 	WeightErr   float64       `json:"weight_error"`
+	Openings    int           `json:"openings"`     // of answers to queriers, all together
 	Noise       *float64      `json:"output_noise"` // of an opened output, 0 without predictions; null for more than can be sampled
 	Price       nn.Price      `json:"price"`
 	Rejected    nn.Constraint `json:"rejected,omitempty"`
 	Reason      string        `json:"reason,omitempty"`
 }
 
-func planReport(s *nn.PlanSearch, from string, ws []nn.Winner, top int) planJSON {
+func planReport(s *nn.PlanSearch, from string, f study.Forecast, ws []nn.Winner, top int) planJSON {
 	r := s.Request
 	best := s.Best()
 	out := planJSON{
 		Layers: layersOf(r.Net), Parties: r.Net.Parties, Fanout: r.Fanout, Steps: r.Net.Steps, Link: r.Link,
-		Costs: costsJSON{from, r.Costs.Machine}, Chosen: candidateOf(best, r.Net), Others: []candidateJSON{},
+		Costs: costsJSON{from, r.Costs.Machine}, Chosen: candidateOf(best, r), Others: []candidateJSON{},
 		Tried: len(s.Candidates) + len(s.Rejected), Crossover: ws,
-		Constraint: constraintJSON{r.MaxMemory, r.MaxWeightErr, r.Quantum, r.Predict.Rows, r.Predict.MaxNoise},
+		Constraint: constraintJSON{r.MaxMemory, r.MaxWeightErr, r.Quantum, r.Predict.Rows(), r.Predict.MaxNoise},
+		Forecast: f, Total: f.Seconds(),
 	}
 	list := s.Distinct()
 	for _, c := range list[1:min(top, len(list))] {
-		out.Others = append(out.Others, candidateOf(c, r.Net))
+		out.Others = append(out.Others, candidateOf(c, r))
 	}
 	return out
 }
 
-func candidateOf(c nn.Candidate, n nn.Network) candidateJSON {
+func candidateOf(c nn.Candidate, r nn.PlanRequest) candidateJSON {
 	cfg, hash := c.Plan.Set.Config(), c.Plan.Hash()
 	noise := &c.Noise
 	if math.IsInf(c.Noise, 1) { // which JSON cannot say
@@ -230,9 +241,9 @@ func candidateOf(c nn.Candidate, n nn.Network) candidateJSON {
 	return candidateJSON{
 		Hash: fmt.Sprintf("%x", hash), LogN: cfg.LogN, LogQ: cfg.LogQ, LogP: cfg.LogP, LogScale: cfg.LogScale,
 		InputWindow: c.Layout.InputWindow, InputBaby: c.Layout.InputBaby, InnerWindow: c.Layout.InnerWindow, Strips: c.Layout.Strips,
-		Skipped: append([]string{}, c.Skipped(n)...), Batch: c.Batch, Passes: c.Plan.Passes,
+		Skipped: append([]string{}, c.Skipped(r.Net)...), Batch: c.Batch, Passes: c.Plan.Passes,
 		Galois: len(c.Plan.Keys.Rotations), Products: len(c.Plan.Keys.Products), KeyBytes: c.Plan.Keys.Bytes(c.Plan.Set),
-		WeightErr: c.Plan.WeightErr, Noise: noise, Price: c.Price, Rejected: c.Rejected, Reason: c.Reason,
+		WeightErr: c.Plan.WeightErr, Openings: c.Openings, Noise: noise, Price: c.Price, Rejected: c.Rejected, Reason: c.Reason,
 	}
 }
 

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"math"
 	"strconv"
 
@@ -14,6 +14,8 @@ import (
 // A planning is the flags of the command plan.
 type planning struct {
 	described
+
+	rows, requests int // of the one querier whom flags describe
 
 	calibrate bool
 	costs     string // file; empty for the cache, or else the built-in record
@@ -53,17 +55,24 @@ func (o *planning) bindTraining(f *pflag.FlagSet) {
 	o.described.bindTraining(f)
 	f.Lookup("batch").Usage = "`ROWS` of a party in a step; 0 for as many as fit one ciphertext, and plans compared per row"
 	f.Var(&value{text: "0", kind: "ROWS", set: o.setPredict}, "predict", "`ROWS` whose outputs a querier may have opened; they need more keys and more precision")
+	f.Var(&value{text: "0", kind: "REQUESTS", set: o.setRequests}, "requests", "`REQUESTS` in which it may ask for them, each an opening: the more, the more precision they need; 0 for as few as the rows fit in")
 }
 
 // setPredict lets a querier have so many rows.
-func (o *planning) setPredict(s string) error {
-	rows, err := strconv.ParseUint(s, 10, 40)
+func (o *planning) setPredict(s string) error { return o.allow(&o.rows, s, "rows") }
+
+// setRequests lets it ask so often.
+func (o *planning) setRequests(s string) error { return o.allow(&o.requests, s, "requests") }
+
+// allow sets a number of what the querier may have.
+func (o *planning) allow(p *int, s, what string) error {
+	n, err := strconv.ParseUint(s, 10, 40)
 	if err != nil {
-		return errors.New("want a number of rows")
+		return fmt.Errorf("want a number of %s", what)
 	}
-	o.file.Opening.Queriers = nil
-	if rows > 0 {
-		o.file.Opening.Queriers = []studyfile.Querier{{Name: "querier", Rows: int(rows)}}
+	*p, o.file.Opening.Queriers = int(n), nil
+	if o.rows > 0 {
+		o.file.Opening.Queriers = []studyfile.Querier{{Name: "querier", Rows: o.rows, Requests: o.requests}}
 	}
 	return nil
 }
@@ -94,6 +103,8 @@ func (o *planning) check(f *pflag.FlagSet) error {
 		return usageError("name a file", "--costs is empty")
 	case o.top < 1:
 		return usageError("give 1 or more", "--top %d", o.top)
+	case o.requests > 0 && o.rows == 0:
+		return usageError("give the rows with --predict", "--requests %d of no rows", o.requests)
 	case !(memory >= 0) || math.IsInf(memory, 0):
 		return usageError("give a number of GiB, or 0 for no limit", "--memory %g", memory)
 	}

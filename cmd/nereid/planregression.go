@@ -68,15 +68,20 @@ func (r regressionPlan) write(t *page) {
 	t.fact("network", fmt.Sprintf("%g Mbit/s and %g ms one way, a tree of depth %d", r.Link.Mbit, r.Link.Latency, r.Depth))
 	t.fact("costs", fmt.Sprintf("%s: %s, %s/%s, %s, measured %s", r.Costs.From, r.Costs.Machine.CPU, r.Costs.Machine.OS, r.Costs.Machine.Arch, r.Costs.Machine.Go, r.Costs.Machine.When))
 	t.fact("parameters", fmt.Sprintf("N = 2^%d, ciphertext primes of %v bits, special primes of %v, scale 2^%d", r.LogN, r.LogQ, r.LogP, r.LogScale))
-	span := func(name string, s study.Span) {
-		t.fact(name, fmt.Sprintf("%s: compute %s, network %s, disk %s; %s sent by the busiest", seconds(s.Seconds), seconds(s.Compute), seconds(s.Network), seconds(s.Disk), size(s.BytesParty)))
-	}
-	span("setup", r.Forecast.Setup)
-	span("step", r.Forecast.Step)
-	span("training", r.Forecast.Training)
-	span("predictions", r.Forecast.Predict)
-	t.fact("together", seconds(r.Total))
+	t.forecast(r.Forecast)
 	t.fact("keys", size(int64(r.KeyBytes)))
 	t.fact("precision", fmt.Sprintf("outputs are opened with a noise of %.2g", r.Noise))
 	t.fact("plan", r.Hash)
+}
+
+// forecast writes what nodes are expected to take.
+func (t *page) forecast(f study.Forecast) {
+	span := func(name string, s study.Span) {
+		t.fact(name, fmt.Sprintf("%s: compute %s, network %s, disk %s; %s sent by the busiest", seconds(s.Seconds), seconds(s.Compute), seconds(s.Network), seconds(s.Disk), size(s.BytesParty)))
+	}
+	span("setup", f.Setup)
+	span("step", f.Step)
+	span("training", f.Training)
+	span("predictions", f.Predict)
+	t.fact("together", seconds(f.Seconds()))
 }

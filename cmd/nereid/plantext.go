@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/study"
 )
 
 // A planText is the report of a search.
@@ -12,14 +13,17 @@ type planText struct {
 	page
 	s    *nn.PlanSearch
 	from string
+	f    study.Forecast
 	ws   []nn.Winner
 }
 
 // writePlanText prints the outcome of a search for people.
-func writePlanText(b *bytes.Buffer, s *nn.PlanSearch, from string, ws []nn.Winner, top int) {
-	t := &planText{s: s, from: from, ws: ws}
+func writePlanText(b *bytes.Buffer, s *nn.PlanSearch, from string, f study.Forecast, ws []nn.Winner, top int) {
+	t := &planText{s: s, from: from, f: f, ws: ws}
 	t.head()
 	t.chosen()
+	t.heading("FORECAST (nodes on hosts of their own)")
+	t.forecast(t.f)
 	t.table(top)
 	t.refused()
 	t.crossover()
@@ -61,9 +65,9 @@ func (t *planText) chosen() {
 	t.fact("memory", fmt.Sprintf("%.2f GiB per party: keys %.2f, model %.2f, operands %.2f, data %.2f, shares %.2f, collector %.2f; predictions %.2f", gib(p.Memory.Total),
 		gib(p.Memory.Keys), gib(p.Memory.Model), gib(p.Memory.Operands), gib(p.Memory.Data), gib(p.Memory.Shares), gib(p.Memory.Collector), gib(p.Memory.Queries)))
 	t.fact("precision", fmt.Sprintf("%.1f bits: weights within %s after training", p.Bits, tiny(c.Plan.WeightErr)))
-	if r := t.s.Request.Predict; r.Rows > 0 {
+	if r := t.s.Request.Predict; len(r.Queriers) > 0 {
 		q := c.Plan.Query
-		t.fact("predictions", fmt.Sprintf("%s in %s of up to %s; outputs are opened with a noise of %.2g at %d bits of flooding, at most %.2g wanted", count(r.Rows, "row"), count(q.Openings(r.Rows), "opening"), count(q.Rows, "row"), c.Noise, r.Flooding, r.MaxNoise))
+		t.fact("predictions", fmt.Sprintf("%s in %s of up to %s; outputs are opened with a noise of %.2g at %d bits of flooding, at most %.2g wanted", count(r.Rows(), "row"), count(c.Openings, "opening"), count(q.Rows, "row"), c.Noise, r.Flooding, r.MaxNoise))
 	}
 	t.fact("plan", fmt.Sprintf("%x", c.Plan.Hash()))
 }

@@ -38,7 +38,7 @@ func locked(c *cobra.Command, path string, l roster.Lock) (study.Terms, error) {
 		return study.Terms{}, err
 	}
 	_, terms, err := studyfile.Locked(c.Context(), studyfile.Secure, l)
-	return terms, mismatch(path, err, "do not use this lock: ask the founder, and have the same version of the program and the same kind of processor at all parties")
+	return terms, mismatch(path, err, "do not use this lock: ask the founder, and have the same version of the program at all parties")
 }
 
 // mismatch gives an error about a file that is not as its study says the remedy.

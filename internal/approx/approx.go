@@ -1,5 +1,6 @@
 // Package approx fits polynomials to functions. It is used when a model is
-// compiled, never on data.
+// compiled, never on data. All processors get the same bits for functions of which they
+// have the same bits.
 package approx
 
 import (

@@ -3,8 +3,6 @@ package approx
 import (
 	"fmt"
 	"math"
-
-	"gonum.org/v1/gonum/mat"
 )
 
 // A Parity says which powers a fit may use.
@@ -47,26 +45,20 @@ func LeastSquares(f func(float64) float64, degree int, bound float64, parity Par
 	if err != nil {
 		return nil, err
 	}
-	a, b := mat.NewDense(samples, len(q.basis), nil), mat.NewVecDense(samples, nil)
+	rows, values := make([][]float64, samples), make([]float64, samples)
 	for i := range samples {
-		y, err := q.value(grid(i))
-		if err != nil {
+		if values[i], err = q.value(grid(i)); err != nil {
 			return nil, err
 		}
-		b.SetVec(i, y)
-		a.SetRow(i, q.row(grid(i)))
+		rows[i] = q.row(grid(i))
 	}
-	var x mat.VecDense
-	if err := x.SolveVec(a, b); err != nil {
-		return nil, fmt.Errorf("%w: degree %d on [-%g, %g]: %w", ErrFit, degree, bound, bound, err)
-	}
-	return q.powers(x.RawVector().Data)
+	return q.powers(solve(rows, values))
 }
 
 // Minimax returns the polynomial of a degree, at most 9, lowest power first, whose
 // largest distance from f on [-bound, bound] is smallest: to within 10^-5 of the
-// smallest distance, by Remez's exchange of one point at a time on a Chebyshev
-// grid. f must be continuous.
+// smallest distance, by Remez's exchange of one point at a time on a grid
+// that is dense at the ends. f must be continuous.
 func Minimax(f func(float64) float64, degree int, bound float64, parity Parity) ([]float64, error) {
 	q, err := pose(f, degree, bound, parity, maxMinimax)
 	if err != nil {
@@ -77,10 +69,7 @@ func Minimax(f func(float64) float64, degree int, bound float64, parity Parity) 
 		return nil, err
 	}
 	for range 1000 { // a dozen in practice
-		x, level, err := r.solve()
-		if err != nil {
-			return nil, err
-		}
+		x, level := r.solve()
 		worst, at := r.worst(x)
 		if math.Abs(worst) <= float64(math.Abs(level)*(1+1e-9))+float64(1e-14*r.scale) {
 			return q.powers(x)
@@ -184,9 +173,9 @@ func (q problem) powers(x []float64) ([]float64, error) {
 		last, t = t, next
 	}
 	c[0] += q.constant
-	for k := range c {
+	for k, power := 0, 1.0; k < len(c); k, power = k+1, power*q.bound {
 		if c[k] != 0 {
-			c[k] /= math.Pow(q.bound, float64(k))
+			c[k] /= power
 		}
 		if !finite(c[k]) {
 			return nil, fmt.Errorf("%w: degree %d on [-%g, %g]: the coefficient of x^%d is %g", ErrFit, q.degree, q.bound, q.bound, k, c[k])
@@ -221,7 +210,8 @@ func (q problem) remez() (remez, error) {
 	}
 	var r remez
 	for i := first; i <= half; i++ {
-		t := math.Sin(math.Pi / 2 * float64(i) / half)
+		u := float64(i) / half
+		t := float64(float64(u*(3-float64(u*u))) / 2) // dense at the ends, as the extremes are
 		y, err := q.value(t)
 		if err != nil {
 			return remez{}, err
@@ -238,19 +228,15 @@ func (q problem) remez() (remez, error) {
 }
 
 // solve returns the coefficients whose error on the reference is level, -level, …
-func (r remez) solve() (x []float64, level float64, err error) {
+func (r remez) solve() (x []float64, level float64) {
 	m := len(r.ref)
-	a, b := mat.NewDense(m, m, nil), mat.NewVecDense(m, nil)
+	rows, values := make([][]float64, m), make([]float64, m)
 	for i, at := range r.ref {
-		a.SetRow(i, append(append([]float64{}, r.rows[at]...), float64(1-2*(i%2))))
-		b.SetVec(i, r.values[at])
+		rows[i] = append(append([]float64{}, r.rows[at]...), float64(1-2*(i%2)))
+		values[i] = r.values[at]
 	}
-	var v mat.VecDense
-	if err := v.SolveVec(a, b); err != nil {
-		return nil, 0, fmt.Errorf("%w: minimax: %w", ErrFit, err)
-	}
-	x = v.RawVector().Data
-	return x[:m-1], x[m-1], nil
+	x = solve(rows, values)
+	return x[:m-1], x[m-1]
 }
 
 // worst returns the error of largest size, function minus polynomial, and where.

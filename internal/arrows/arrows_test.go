@@ -22,6 +22,7 @@ const module = "github.com/nereid-mhe/nereid/"
 // packages on lines above its own. A name that ends in /... stands for all
 // packages below it.
 var layers = [][]string{
+	{"internal/portable"},
 	{"params", "packing", "dataset", "internal/approx", "internal/canon", "internal/files", "internal/wan"},
 	{"mhe/rns"},
 	{"mhe"},
