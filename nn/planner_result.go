@@ -75,7 +75,13 @@ func (s *searcher) nothing(rejected []Candidate) error {
 		return fmt.Errorf("%w: precision: %s at best: allow that, which fits %s, train fewer steps or open fewer rows", ErrModel, c.Reason, c)
 	}
 	if cs := of(Shape); len(cs) > 0 {
-		return fmt.Errorf("%w: shape: %s", ErrModel, cs[len(cs)-1].Reason)
+		c := cs[len(cs)-1]
+		for _, r := range cs {
+			if r.Plan != nil { // it came farthest
+				c = r
+			}
+		}
+		return fmt.Errorf("%w: shape: %s", ErrModel, c.Reason)
 	}
 	c := rejected[len(rejected)-1]
 	for _, r := range rejected { // the placement of fewest levels on the largest ring

@@ -2,6 +2,7 @@ package nn_test
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -315,14 +316,15 @@ func TestPlanOfPredictions(t *testing.T) {
 	require.Equal(t, params.Roomy, best.Masks, "three mask primes leave gradients too coarse")
 
 	// One who asks for few rows at a time needs more openings, and more precision.
-	r.Predict.Queriers[1].Requests = 2000
+	r.Predict.Queriers[1].Requests = 60
 	often, err := nn.PlanNetwork(t.Context(), r)
 	require.NoError(t, err)
-	require.Greater(t, often.Best().Openings, 2000)
+	require.Greater(t, often.Best().Openings, 60)
 	require.LessOrEqual(t, often.Best().Noise, 0.02)
 	noise, err = best.Plan.OutputNoise(often.Best().Openings, mhe.MinFlooding)
 	require.NoError(t, err)
-	require.Greater(t, noise, 10*best.Noise, "what was chosen for few openings is no plan for many")
+	require.InEpsilon(t, best.Noise*math.Sqrt(float64(often.Best().Openings)/float64(best.Openings)), noise, 0.01)
+	require.Greater(t, noise, 2*best.Noise)
 
 	r.Predict.MaxNoise = 1e-12
 	_, err = nn.PlanNetwork(t.Context(), r)
