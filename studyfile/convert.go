@@ -212,6 +212,7 @@ func (f File) PlanRequest() (nn.PlanRequest, error) {
 // Forecast returns what nodes are expected to take for the study of a network that
 // trains as a plan of [File.PlanRequest] says, with all requests that queriers may make.
 func (f File) Forecast(plan *nn.NetworkPlan, h study.Host) (study.Forecast, error) {
+	f = f.WithDefaults()
 	c, err := f.Network()
 	if err != nil {
 		return study.Forecast{}, err
