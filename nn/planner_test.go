@@ -211,13 +211,13 @@ func TestPlanRefusals(t *testing.T) {
 		change func(r *nn.PlanRequest)
 		want   string
 	}{
-		"link":      {func(r *nn.PlanRequest) { r.Link.Mbit = 0 }, "a link of 0 Mbit/s"},
-		"latency":   {func(r *nn.PlanRequest) { r.Link.Latency = -1 }, "a link of"},
-		"fanout":    {func(r *nn.PlanRequest) { r.Fanout = -1 }, "a fan-out of -1"},
-		"batch":     {func(r *nn.PlanRequest) { r.Net.Batch = -1 }, "a batch of -1 rows"},
-		"limit":     {func(r *nn.PlanRequest) { r.MaxMemory = -1 }, "a memory limit of -1 bytes"},
-		"error":     {func(r *nn.PlanRequest) { r.MaxWeightErr = -1 }, "weights within -1"},
-		"rows":      {func(r *nn.PlanRequest) { r.Predict.Queriers = []nn.Allowance{{}} }, "predictions of 0 rows in 0 requests"},
+		"link":    {func(r *nn.PlanRequest) { r.Link.Mbit = 0 }, "a link of 0 Mbit/s"},
+		"latency": {func(r *nn.PlanRequest) { r.Link.Latency = -1 }, "a link of"},
+		"fanout":  {func(r *nn.PlanRequest) { r.Fanout = -1 }, "a fan-out of -1"},
+		"batch":   {func(r *nn.PlanRequest) { r.Net.Batch = -1 }, "a batch of -1 rows"},
+		"limit":   {func(r *nn.PlanRequest) { r.MaxMemory = -1 }, "a memory limit of -1 bytes"},
+		"error":   {func(r *nn.PlanRequest) { r.MaxWeightErr = -1 }, "weights within -1"},
+		"rows":    {func(r *nn.PlanRequest) { r.Predict.Queriers = []nn.Allowance{{}} }, "predictions of 0 rows in 0 requests"},
 		"requests": {func(r *nn.PlanRequest) {
 			r.Net.Hidden, r.Predict.Queriers = nil, []nn.Allowance{{Rows: 1 << 30, Requests: 1}}
 		}, "shape: a querier may have 1073741824 rows in 1 requests, which hold .* allow .* requests"},
