@@ -223,7 +223,7 @@ func planReport(s *nn.PlanSearch, from string, f study.Forecast, ws []nn.Winner,
 		Costs: costsJSON{from, r.Costs.Machine}, Chosen: candidateOf(best, r), Others: []candidateJSON{},
 		Tried: len(s.Candidates) + len(s.Rejected), Crossover: ws,
 		Constraint: constraintJSON{r.MaxMemory, r.MaxWeightErr, r.Quantum, r.Predict.Rows(), r.Predict.MaxNoise},
-		Forecast: f, Total: f.Seconds(),
+		Forecast:   f, Total: f.Seconds(),
 	}
 	list := s.Distinct()
 	for _, c := range list[1:min(top, len(list))] {
