@@ -131,14 +131,6 @@ func PrepareNetwork(ctx context.Context, cfg NetworkConfig, train, test dataset.
 	return s, s.restore()
 }
 
-// played returns the policy for the querier that a simulation plays.
-func played(rows int) Policy {
-	if rows == 0 {
-		return nil
-	}
-	return Policy{{Querier: querierName, Rows: rows}}
-}
-
 // sameColumns refuses a test table that is not like the training table.
 func sameColumns(train, test dataset.Table) error {
 	if len(test.Y) != len(test.X) {

@@ -53,6 +53,14 @@ func (p Policy) fill(rows int) (Policy, error) {
 	return out, nil
 }
 
+// played returns the policy for the querier that a simulation plays.
+func played(rows int) Policy {
+	if rows == 0 {
+		return nil
+	}
+	return Policy{{Querier: querierName, Rows: rows}}
+}
+
 // Allowances returns what is planned for: rows and requests of every querier.
 func (p Policy) Allowances() (out []nn.Allowance) {
 	for _, a := range p {
