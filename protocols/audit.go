@@ -1,6 +1,7 @@
 package protocols
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -91,9 +92,7 @@ func (a *auditor) read(party int, file string) error {
 	if _, err := os.Stat(file); err != nil { // bbolt would wait for its lock first
 		return err
 	}
-	db, err := guard(func() (*bolt.DB, error) {
-		return bolt.Open(file, 0o400, &bolt.Options{Timeout: lockTimeout, ReadOnly: true})
-	})
+	db, err := openFile(file, 0o400, bolt.Options{Timeout: lockTimeout, ReadOnly: true})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return errors.New("a process has it open: stop the node, or audit a copy")
@@ -113,9 +112,9 @@ func (a *auditor) read(party int, file string) error {
 }
 
 func (a *auditor) entries(tx *bolt.Tx, party int, file string) error {
-	meta, points, pieces := tx.Bucket(bucketMeta), tx.Bucket(bucketPoints), tx.Bucket(bucketPieces)
-	if meta == nil || points == nil || pieces == nil || !known(meta.Get(keyVersion)) {
-		return fmt.Errorf("it is no journal of version %d or less", journalVersion)
+	meta, points := tx.Bucket(bucketMeta), tx.Bucket(bucketPoints)
+	if meta == nil || points == nil || tx.Bucket(bucketPieces) == nil || !bytes.Equal(meta.Get(keyVersion), []byte{journalVersion}) {
+		return fmt.Errorf("it is no journal of version %d", journalVersion)
 	}
 	var n uint64
 	err := points.ForEach(func(key, b []byte) error {
@@ -126,7 +125,7 @@ func (a *auditor) entries(tx *bolt.Tx, party int, file string) error {
 		point := [32]byte(key)
 		e, err := decodeEntry(point, b)
 		if err == nil {
-			err = checkShare(pieces, point, e)
+			err = checkShare(tx, point, e)
 		}
 		if err != nil {
 			a.find(Damaged, e.name, err, file)
@@ -143,13 +142,13 @@ func (a *auditor) entries(tx *bolt.Tx, party int, file string) error {
 
 // checkShare looks for the pieces of a recorded share. Its checksum covers the
 // label, of which the journal has the hash of the point and the digest.
-func checkShare(pieces *bolt.Bucket, point [32]byte, e entry) error {
+func checkShare(tx *bolt.Tx, point [32]byte, e entry) error {
 	if e.state != stateRecorded {
 		return nil
 	}
 	var share []byte
 	for i := 0; uint64(len(share)) < e.size; i++ {
-		piece := pieces.Get(pieceKey(point, i))
+		piece := getPiece(tx, point, i)
 		if len(piece) == 0 {
 			return fmt.Errorf("piece %d of the share is missing", i)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"runtime/debug"
@@ -42,14 +43,15 @@ var _ Journal = &FileJournal{}
 var ErrInUse = errors.New("another process has it open")
 
 const (
-	journalVersion = 2 // 1 had no derived shares
+	journalVersion = 2
 	lockTimeout    = time.Second
 	pieceSize      = 1 << 20
 	piecesPerTx    = 16
 )
 
-// Buckets of the file. Keys of points are their hashes; keys of pieces are the
-// point's hash and the piece's number in 4 bytes.
+// Buckets of the file. Keys of points are their hashes. Of each share there is a bucket
+// of pieces, whose keys are their numbers in 4 bytes: pieces of several shares side by
+// side would be written again with each other.
 var (
 	bucketMeta   = []byte("meta")
 	bucketPoints = []byte("points")
@@ -67,11 +69,9 @@ func OpenJournal(path string) (*FileJournal, error) {
 	fail := func(err error) (*FileJournal, error) {
 		return nil, fmt.Errorf("protocols: opening journal %s: %w", path, err)
 	}
-	db, err := guard(func() (*bolt.DB, error) {
-		// The list of free pages is kept in the file, though it is written with every
-		// entry: to find them again bbolt starts goroutines that panic on damage.
-		return bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
-	})
+	// The list of free pages is kept in the file, though it is written with every
+	// entry: to find them again bbolt starts goroutines that panic on damage.
+	db, err := openFile(path, 0o600, bolt.Options{Timeout: lockTimeout})
 	if errors.Is(err, berrors.ErrTimeout) {
 		return fail(ErrInUse)
 	}
@@ -97,11 +97,10 @@ func OpenJournal(path string) (*FileJournal, error) {
 func initialise(tx *bolt.Tx) error {
 	const first = 2 // bbolt writes 0 and 1 when it creates the file
 	if meta := tx.Bucket(bucketMeta); meta != nil {
-		v := meta.Get(keyVersion)
-		if !known(v) {
-			return fmt.Errorf("version %v, want %d", v, journalVersion)
+		if v := meta.Get(keyVersion); len(v) != 1 || v[0] != journalVersion {
+			return fmt.Errorf("version %v, want %d: go on with the program with which the study began", v, journalVersion)
 		}
-		return meta.Put(keyVersion, []byte{journalVersion})
+		return nil
 	}
 	if tx.ID() != first {
 		return &CorruptError{"the whole journal", errors.New("entries are missing")}
@@ -112,11 +111,6 @@ func initialise(tx *bolt.Tx) error {
 		}
 	}
 	return errors.Join(putCount(tx, 0), tx.Bucket(bucketMeta).Put(keyVersion, []byte{journalVersion}))
-}
-
-// known reports whether a journal's version is this one or one with less in it.
-func known(version []byte) bool {
-	return len(version) == 1 && version[0] >= 1 && version[0] <= journalVersion
 }
 
 // checkBindings decodes every entry and counts them.
@@ -278,15 +272,10 @@ func (j *FileJournal) record(point [32]byte, e entry, share []byte) error {
 					return err
 				}
 			}
-			for i := first; i < end; i++ {
-				if err := tx.Bucket(bucketPieces).Put(pieceKey(point, i), pieces[i]); err != nil {
-					return err
-				}
+			if err := putPieces(tx, point, first, pieces[first:end]); err != nil || end < len(pieces) {
+				return err
 			}
-			if end == len(pieces) {
-				return putEntry(tx, point, e)
-			}
-			return nil
+			return putEntry(tx, point, e)
 		})
 		if err != nil || end == len(pieces) {
 			return err
@@ -297,10 +286,9 @@ func (j *FileJournal) record(point [32]byte, e entry, share []byte) error {
 // load reads the pieces of a recorded share and compares the checksum.
 func (j *FileJournal) load(l Label, point [32]byte, e entry) (share []byte, err error) {
 	err = j.view(func(tx *bolt.Tx) error {
-		pieces := tx.Bucket(bucketPieces)
 		share = make([]byte, 0, e.size)
 		for i := 0; uint64(len(share)) < e.size; i++ {
-			piece := pieces.Get(pieceKey(point, i))
+			piece := getPiece(tx, point, i)
 			if len(piece) == 0 || uint64(len(share)+len(piece)) > e.size {
 				return &CorruptError{l.String(), fmt.Errorf("piece %d of the share is missing or has the wrong size", i)}
 			}
@@ -319,8 +307,16 @@ func (j *FileJournal) load(l Label, point [32]byte, e entry) (share []byte, err 
 
 func (j *FileJournal) view(f func(*bolt.Tx) error) error { return access(j.db.View, f) }
 
-// access runs a transaction. On a damaged file bbolt panics, or touches memory
-// beyond its end.
+// openFile opens a database. On a damaged file bbolt panics, or touches memory beyond
+// its end.
+func openFile(path string, mode fs.FileMode, o bolt.Options) (*bolt.DB, error) {
+	return guard(func() (*bolt.DB, error) {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		return bolt.Open(path, mode, &o)
+	})
+}
+
+// access runs a transaction; see openFile about damage.
 func access(run func(func(*bolt.Tx) error) error, f func(*bolt.Tx) error) error {
 	err := guardErr(func() error {
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -338,20 +334,6 @@ func wrapJournal(l Label, err error) error {
 		return err
 	}
 	return fmt.Errorf("journal: %v: %w", l, err)
-}
-
-func pieceKey(point [32]byte, i int) []byte {
-	return binary.BigEndian.AppendUint32(point[:len(point):len(point)], uint32(i))
-}
-
-func dropPieces(tx *bolt.Tx, point [32]byte) error {
-	pieces := tx.Bucket(bucketPieces)
-	for i := 0; pieces.Get(pieceKey(point, i)) != nil; i++ {
-		if err := pieces.Delete(pieceKey(point, i)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // putEntry writes the entry of a point and counts new ones, so that one that got

@@ -225,7 +225,8 @@ func TestFileJournalFindsDamage(t *testing.T) {
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	point, otherPoint, points, pieces := l.Point.Hash(), other.Point.Hash(), []byte("points"), []byte("pieces")
-	piece := func(i byte) []byte { return append(point[:len(point):len(point)], 0, 0, 0, i) }
+	piece := func(i byte) []byte { return []byte{0, 0, 0, i} }
+	of := func(tx *bolt.Tx, point [32]byte) *bolt.Bucket { return tx.Bucket(pieces).Bucket(point[:]) }
 	for _, tt := range []struct {
 		name   string
 		damage func(tx *bolt.Tx) error
@@ -247,14 +248,14 @@ func TestFileJournalFindsDamage(t *testing.T) {
 		}, true},
 		{"short key", func(tx *bolt.Tx) error { return tx.Bucket(points).Put([]byte("x"), []byte("y")) }, true},
 		{"short entry", func(tx *bolt.Tx) error { return tx.Bucket(points).Put(point[:], []byte("y")) }, true},
-		{"first piece", put(pieces, piece(0), 8*777), false},
-		{"last piece", put(pieces, piece(1), 3), false},
-		{"missing piece", func(tx *bolt.Tx) error { return tx.Bucket(pieces).Delete(piece(1)) }, false},
-		{"shortened piece", func(tx *bolt.Tx) error { return tx.Bucket(pieces).Put(piece(1), []byte("x")) }, false},
-		{"longer piece", func(tx *bolt.Tx) error { return tx.Bucket(pieces).Put(piece(1), make([]byte, 500)) }, false},
+		{"first piece", func(tx *bolt.Tx) error { return flipIn(of(tx, point), piece(0), 8*777) }, false},
+		{"last piece", func(tx *bolt.Tx) error { return flipIn(of(tx, point), piece(1), 3) }, false},
+		{"missing piece", func(tx *bolt.Tx) error { return of(tx, point).Delete(piece(1)) }, false},
+		{"missing pieces", func(tx *bolt.Tx) error { return tx.Bucket(pieces).DeleteBucket(point[:]) }, false},
+		{"shortened piece", func(tx *bolt.Tx) error { return of(tx, point).Put(piece(1), []byte("x")) }, false},
+		{"longer piece", func(tx *bolt.Tx) error { return of(tx, point).Put(piece(1), make([]byte, 500)) }, false},
 		{"swapped shares", func(tx *bolt.Tx) error {
-			b := tx.Bucket(pieces)
-			return b.Put(piece(0), bytes.Clone(b.Get(append(otherPoint[:], 0, 0, 0, 0))))
+			return of(tx, point).Put(piece(0), bytes.Clone(of(tx, otherPoint).Get(piece(0))))
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -275,11 +276,10 @@ func TestFileJournalFindsDamage(t *testing.T) {
 
 // put returns the damage of one bit in a value.
 func put(bucket, key []byte, bit int) func(*bolt.Tx) error {
-	return func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucket)
-		return b.Put(key, flip(b.Get(key), bit))
-	}
+	return func(tx *bolt.Tx) error { return flipIn(tx.Bucket(bucket), key, bit) }
 }
+
+func flipIn(b *bolt.Bucket, key []byte, bit int) error { return b.Put(key, flip(b.Get(key), bit)) }
 
 // Damage under bbolt's feet, anywhere in the file, is an error or the right
 // share, never a crash, a wrong share or a forgotten binding. bbolt may fall back

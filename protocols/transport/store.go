@@ -14,8 +14,9 @@ import (
 type store struct {
 	dir     string // empty: everything stays in memory
 	limit   int64
-	memory  int64 // bytes
-	spilled int64 // bytes
+	memory  int64         // bytes
+	bodies  map[*byte]int // transfers of every body in memory, by its first byte
+	spilled int64         // bytes
 	order   []*transfer
 }
 
@@ -25,7 +26,7 @@ const spillPattern = "message-*.body"
 // there, which no peer will ask for: after a restart messages are made again.
 func newStore(dir string, limit int64) (*store, error) {
 	if dir == "" {
-		return &store{}, nil
+		return &store{bodies: map[*byte]int{}}, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("transport: SpillDir: %w", err)
@@ -39,13 +40,28 @@ func newStore(dir string, limit int64) (*store, error) {
 			return nil, fmt.Errorf("transport: SpillDir: %w", err)
 		}
 	}
-	return &store{dir: dir, limit: limit}, nil
+	return &store{dir: dir, limit: limit, bodies: map[*byte]int{}}, nil
 }
 
-// add takes over the body of t, which is in memory.
+// add takes over the body of t, which is in memory. What goes to several receivers
+// counts once.
 func (s *store) add(t *transfer) {
-	s.memory += int64(t.size)
+	if t.size == 0 {
+		return
+	}
+	if s.bodies[&t.data[0]]++; s.bodies[&t.data[0]] == 1 {
+		s.memory += int64(t.size)
+	}
 	s.order = append(s.order, t)
+}
+
+// leave notes that the body of t is not needed in memory any more, for t.
+func (s *store) leave(t *transfer) {
+	first := &t.data[0]
+	if s.bodies[first]--; s.bodies[first] == 0 {
+		delete(s.bodies, first)
+		s.memory -= int64(t.size)
+	}
 }
 
 // excess returns the oldest body in memory if there is more than the limit.
@@ -77,21 +93,21 @@ func (s *store) write(b []byte) (file string, err error) {
 
 // moved notes that the body of t is in a file.
 func (s *store) moved(t *transfer, file string) {
+	s.leave(t)
 	t.data, t.file = nil, file
-	s.memory -= int64(t.size)
 	s.spilled += int64(t.size)
 }
 
 // drop lets go of the body of t, if it is kept here.
 func (s *store) drop(t *transfer) {
 	switch {
-	case !t.own():
+	case !t.own() || t.size == 0:
 		return
 	case t.file != "":
 		os.Remove(t.file)
 		s.spilled -= int64(t.size)
 	default:
-		s.memory -= int64(t.size)
+		s.leave(t)
 		s.order = slices.DeleteFunc(s.order, func(o *transfer) bool { return o == t })
 	}
 }
