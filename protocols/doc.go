@@ -19,7 +19,9 @@
 // Two shares of one party for the same public polynomial reveal its secret, and
 // so does one mask used for two inputs. Hence no share leaves a party without a
 // journal entry, a point is bound to one digest for ever, every secret stream
-// needs a complete label, and a retry sends the same bytes again. There is no
+// needs a complete label, and a retry sends the same bytes again: those in the
+// journal, or, of shares that follow from label and seed alone, bytes that are made
+// again and have the checksum in the journal. There is no
 // option to turn this off. Messages from peers are refused, with peer, round and
 // field in a [MessageError], before they can change anything; the round goes on
 // when the right message comes.

@@ -3,6 +3,7 @@ package study
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nereid-mhe/nereid/dataset"
+	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
@@ -40,6 +42,7 @@ type cluster struct {
 	mu      sync.Mutex
 	nodes   []*Node
 	shares  map[string][32]byte // by party and point
+	done    []int               // stages of each party that were durable, at most
 	twice   []string
 	used    []int // operations of the first incarnation
 	deaths  []string
@@ -58,6 +61,38 @@ func (c *cluster) note(self protocols.PartyID, l protocols.Label, share []byte) 
 		c.twice = append(c.twice, name)
 	}
 	c.shares[name] = sum
+}
+
+// noteDone takes the state that a party has stored.
+func (c *cluster) noteDone(self protocols.PartyID, state []byte) error {
+	var s nodeState
+	err := json.Unmarshal(state, &s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done[self] = max(c.done[self], s.Done)
+	return err
+}
+
+// early reports whether a party sends something of a stage before all of the stage
+// before is durable.
+func (c *cluster) early(m protocols.Message) bool {
+	course, stage := newCourse(c.terms.terms), 0
+	switch p := m.Point; p.Protocol {
+	case "keys1", "keys2":
+		stage = slices.IndexFunc(course.parts, func(k mhe.KeyPart) bool {
+			at := c.terms.keyPoint(k)
+			return at.Protocol == p.Protocol && at.Place == p.Place
+		})
+	case "moments", "decrypt":
+		stage = len(course.parts)
+	case "gradient", "refresh", "update":
+		stage = len(course.parts) + 1 + int(p.Step)
+	case "query", "switch":
+		stage = course.trained() + course.layout + int(p.Step)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done[m.From] < stage
 }
 
 func (c *cluster) path(id protocols.PartyID, name string) string {
@@ -221,6 +256,7 @@ type result struct {
 // run runs the study with the given fuses, each party in its own directory.
 func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 	c.dir, c.fuses, c.wire, c.shares = dir, fuses, newWire(len(c.tables)), map[string][32]byte{}
+	c.wire.early, c.done = c.early, make([]int, len(c.tables))
 	c.nodes, c.used, c.deaths, c.answers, c.twice, c.pauses, c.over = make([]*Node, len(c.tables)), make([]int, len(c.tables)), nil, nil, nil, 0, false
 	synctest.Test(t, func(t *testing.T) {
 		c.t = t
@@ -273,7 +309,7 @@ func (c *cluster) run(t *testing.T, dir string, fuses [][]*fuse) (r result) {
 		wg.Wait()
 	})
 	require.Empty(t, c.twice, "labels with two shares, after %v", c.deaths)
-	require.Empty(t, c.wire.bad, "messages that changed, after %v", c.deaths)
+	require.Empty(t, c.wire.bad, "messages that changed or were early, after %v", c.deaths)
 	if c.ended() {
 		return r
 	}

@@ -65,6 +65,8 @@ type wire struct {
 	ends []*wireEnd // of living parties
 	sent map[string][32]byte
 	bad  []string // messages that were not what they had been
+
+	early func(protocols.Message) bool // sent before its time
 }
 
 type wireEnd struct {
@@ -86,7 +88,7 @@ type wireLine struct {
 }
 
 func newWire(parties int) *wire {
-	w := &wire{ends: make([]*wireEnd, parties), sent: map[string][32]byte{}}
+	w := &wire{ends: make([]*wireEnd, parties), sent: map[string][32]byte{}, early: func(protocols.Message) bool { return false }}
 	w.wake = sync.NewCond(&w.mu)
 	return w
 }
@@ -179,6 +181,9 @@ func (l *wireLine) Send(ctx context.Context, m protocols.Message) error {
 			w.bad = append(w.bad, name)
 		}
 		w.sent[name] = sum
+		if w.early(m) {
+			w.bad = append(w.bad, name+", before the stage before was durable")
+		}
 		if l.end.kept[l.key] == nil {
 			l.end.kept[l.key] = map[protocols.PartyID][][]byte{}
 		}
@@ -260,6 +265,9 @@ type fusedStore struct {
 func (s *fusedStore) Put(name string, b []byte) error {
 	return s.fuse.do("put "+name, func() error {
 		err := s.FileStore.Put(name, b)
+		if err == nil && name == nodeName {
+			err = s.c.noteDone(s.self, b)
+		}
 		if err == nil && name == nodeName && s.c.stored != nil {
 			s.fuse.disk.Lock() // a copy of a journal that is being written is worth nothing
 			defer s.fuse.disk.Unlock()
