@@ -193,3 +193,21 @@ func TestClocks(t *testing.T) {
 		require.Less(t, elapsed(cpuClock), 40*time.Millisecond)
 	}
 }
+
+// Sizes that are left empty are not measured, and a tree may be narrower than a star.
+func TestScaleReport(t *testing.T) {
+	o := object(t, "scale", "--parties", "2,4", "--fanout", "2", "--features", "", "--hidden", "", "--batch", "", "--steps", "1")
+	rows, ok := o["rows"].([]any)
+	require.True(t, ok)
+	require.Len(t, rows, 2)
+	for i, want := range []struct{ parties, fanout float64 }{{2, 1}, {4, 2}} {
+		row, ok := rows[i].(map[string]any)
+		require.True(t, ok)
+		require.Equal(t, want.parties, row["parties"])
+		require.Equal(t, want.fanout, row["fanout"])
+		require.Equal(t, "parties", row["sweep"])
+		requirePositive(t, "", row)
+	}
+	_, err := run(t, "scale", "--toy", "--parties", "many")
+	require.ErrorContains(t, err, `--parties: "many" is no size`)
+}

@@ -18,6 +18,7 @@ import (
 // output on made-up rows.
 type shape struct {
 	Parties  int `json:"parties"`
+	Fanout   int `json:"fanout"` // most children of a party in a tree
 	Features int `json:"features"`
 	Hidden   int `json:"hidden"`
 	Batch    int `json:"batch_party"`
@@ -34,6 +35,10 @@ type scaleRow struct {
 	Bytes   int64              `json:"bytes_party_iteration"`
 	Setup   float64            `json:"setup"`
 	Keys    int                `json:"keys"`
+
+	// What the planner has chosen: local refreshes stop paying with many parties.
+	LogN      int `json:"log_n"`
+	Refreshes int `json:"refreshes_iteration"`
 }
 
 // A scaleReport is the result of benchmark scale: costs against one size at a time.
@@ -49,7 +54,7 @@ var scaleBase = shape{Parties: 3, Features: 63, Hidden: 64, Batch: 112}
 
 type scaleOptions struct {
 	parties, features, hidden, batch string
-	steps                            int
+	steps, fanout                    int
 }
 
 func scaleCommand(o *options) *cobra.Command {
@@ -79,6 +84,9 @@ func scaleCommand(o *options) *cobra.Command {
 					}
 					x := scaleBase
 					sweep.set(&x, n)
+					if x.Fanout = x.Parties - 1; s.fanout > 0 {
+						x.Fanout = min(s.fanout, x.Fanout)
+					}
 					row, err := x.measure(cmd.Context(), s.steps, o.toy)
 					if err != nil {
 						return fmt.Errorf("%+v: %w", x, err)
@@ -96,6 +104,7 @@ func scaleCommand(o *options) *cobra.Command {
 	f.StringVar(&s.features, "features", "15,63,255,1023", "numbers of features")
 	f.StringVar(&s.hidden, "hidden", "16,32,64,128,256", "numbers of hidden units")
 	f.StringVar(&s.batch, "batch", "28,56,112,224,448", "rows of a party in a step")
+	f.IntVar(&s.fanout, "fanout", 0, "most children of a party in a tree; 0 for all others")
 	f.IntVar(&s.steps, "steps", 3, "steps of each study; medians are over steps and parties")
 	return cmd
 }
@@ -112,7 +121,7 @@ func (x shape) measure(ctx context.Context, steps int, toy bool) (scaleRow, erro
 		return row, err
 	}
 	common := netCommon("scale")
-	common.Parties, common.Fanout, common.Insecure = x.Parties, max(1, x.Parties-1), toy
+	common.Parties, common.Fanout, common.Insecure = x.Parties, max(1, x.Fanout), toy
 	r, err := study.RunNetwork(ctx, study.NetworkConfig{
 		Common: common, Hidden: []nn.Hidden{{Units: x.Hidden, Activation: a, Gain: 0.1}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.1,
 		Optimiser: nn.Optimiser{Rate: 0.05, Momentum: 0.5}, Steps: steps, Batch: x.Batch,
@@ -122,15 +131,16 @@ func (x shape) measure(ctx context.Context, steps int, toy bool) (scaleRow, erro
 	}
 	row.Party, row.Phase, row.Network, row.Wall = r.Seconds.IterationParty, r.Seconds.IterationPhase, r.Seconds.IterationNetwork, r.Seconds.IterationWallModel
 	row.Bytes, row.Setup, row.Keys = r.Bytes.IterationParty, r.Seconds.Setup, r.Crypto.GaloisKeys+r.Crypto.ProductKeys
+	row.LogN, row.Refreshes = r.Crypto.LogN, r.Refreshes
 	return row, nil
 }
 
 // text implements [report].
 func (r scaleReport) text(w *bytes.Buffer) {
 	fmt.Fprintf(w, "%s, %d cores, %s; medians of %d steps, seconds of a party on one core\n\n", r.Machine.CPU, r.Machine.Cores, r.Date, r.Steps)
-	fmt.Fprintf(w, "%-9s %7s %8s %6s %5s %8s %8s %8s %8s %7s %5s\n", "sweep", "parties", "features", "hidden", "batch", "party", "local", "refresh", "wall", "MB", "keys")
+	fmt.Fprintf(w, "%-9s %7s %6s %8s %6s %5s %8s %8s %8s %8s %7s %5s %5s %9s\n", "sweep", "parties", "fanout", "features", "hidden", "batch", "party", "local", "refresh", "wall", "MB", "keys", "log N", "refreshes")
 	for _, x := range r.Rows {
-		fmt.Fprintf(w, "%-9s %7d %8d %6d %5d %8.3f %8.3f %8.3f %8.3f %7.1f %5d\n", x.Sweep, x.Parties, x.Features, x.Hidden, x.Batch,
-			x.Party, x.Phase["map"], x.Phase["refresh"], x.Wall, float64(x.Bytes)/1e6, x.Keys)
+		fmt.Fprintf(w, "%-9s %7d %6d %8d %6d %5d %8.3f %8.3f %8.3f %8.3f %7.1f %5d %5d %9d\n", x.Sweep, x.Parties, x.Fanout, x.Features, x.Hidden, x.Batch,
+			x.Party, x.Phase["map"], x.Phase["refresh"], x.Wall, float64(x.Bytes)/1e6, x.Keys, x.LogN, x.Refreshes)
 	}
 }

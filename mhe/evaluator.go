@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/big"
 	"slices"
-	"sync"
 
 	"github.com/nereid-mhe/nereid/packing"
 	"github.com/nereid-mhe/nereid/params"
@@ -188,97 +187,6 @@ func (e engine) Outer(d packing.Dot, z, x Tensor, logScale int) (Tensor, error) 
 	return e.landing("Outer", z, x, Power(logScale))
 }
 
-// Product implements [Evaluator].
-func (e engine) Product(p packing.Product, x, y []*Operand) ([]Tensor, error) {
-	if err := p.Check(len(x), len(y)); err != nil {
-		return nil, fmt.Errorf("%w: Product: %w", ErrShape, err)
-	}
-	if err := groups("Product", p, maxTensors); err != nil {
-		return nil, err
-	}
-	level, scale, err := e.operands("Product", x)
-	if err != nil {
-		return nil, err
-	}
-	other, scaleY, err := e.operands("Product", y)
-	if err != nil {
-		return nil, err
-	}
-	level = min(level, other)
-	out, err := e.be.product(p, x, y, level)
-	return e.products(out, level, scaleMul(scale, scaleY)), err
-}
-
-// ProductData implements [Evaluator].
-func (e engine) ProductData(p packing.Product, x []*Operand, y *Data) ([]Tensor, error) {
-	if err := p.Check(len(x), y.count); err != nil {
-		return nil, fmt.Errorf("%w: ProductData: %w", ErrShape, err)
-	}
-	if err := groups("ProductData", p, maxTerms); err != nil {
-		return nil, err
-	}
-	if err := e.period(y.period); err != nil {
-		return nil, err
-	}
-	if log2(y.scale) < minPlainScale {
-		return nil, fmt.Errorf("%w: ProductData: data at scale 2^%.1f is too coarse", ErrShape, log2(y.scale))
-	}
-	if err := y.check(e.set); err != nil {
-		return nil, err
-	}
-	level, scale, err := e.operands("ProductData", x)
-	if err != nil {
-		return nil, err
-	}
-	out, err := e.be.productData(p, x, y, level)
-	return e.products(out, level, scaleMul(scale, y.scale)), err
-}
-
-// maxTensors bounds the terms of a group of encrypted operands. Each adds two
-// products of residues to a sum in 128 bits. A prime of 60 bits in package params
-// is one of those nearest to 2^60, on either side, and far below 2^60·(1+2^-8):
-// 2·maxTensors·2^120·(1+2^-8)² < 2^128. One more term could overflow. With data a
-// term is one product, and as many as maxTerms have half of the room.
-const maxTensors = 127
-
-// groups refuses a product with a group of more than most terms.
-func groups(op string, p packing.Product, most int) error {
-	for i, gs := range p {
-		for _, g := range gs {
-			if len(g.Terms) > most {
-				return fmt.Errorf("%w: %s: output %d has a group of %d terms, want at most %d", ErrShape, op, i, len(g.Terms), most)
-			}
-		}
-	}
-	return nil
-}
-
-// operands checks the operands of a product and returns their level and scale.
-func (e engine) operands(op string, os []*Operand) (level int, scale *big.Float, err error) {
-	for i, o := range os {
-		if err := e.encrypted(op, 1, o.t); err != nil {
-			return 0, nil, err
-		}
-		if i == 0 {
-			level, scale = o.t.level, o.t.scale
-		}
-		if o.t.scale.Cmp(scale) != 0 {
-			return 0, nil, fmt.Errorf("%w: %s of tensors of scales 2^%.9f and 2^%.9f", ErrShape, op, log2(scale), o.t.LogScale())
-		}
-		level = min(level, o.t.level)
-	}
-	return level, scale, nil
-}
-
-// products sets level and scale of the results of a product at level.
-func (e engine) products(out []Tensor, level int, scale *big.Float) []Tensor {
-	scale = scaleQuo(scale, primeScale(e.set, level))
-	for i := range out {
-		out[i] = e.like(out[i], out[i], level-1, scale)
-	}
-	return out
-}
-
 // Mul implements [Evaluator].
 func (e engine) Mul(x, y Tensor) (Tensor, error) {
 	for _, t := range []Tensor{x, y} {
@@ -287,129 +195,6 @@ func (e engine) Mul(x, y Tensor) (Tensor, error) {
 		}
 	}
 	return e.mul("Mul", x, y)
-}
-
-// Polynomials implements [Evaluator]. An odd polynomial is x·h(x²), any other is
-// a polynomial in x² with coefficients a + b·x; both are evaluated by Horner's rule
-// in x², with the leading coefficient in the scale: constants cost neither levels
-// nor multiplications, a term b·x below the first costs a product with data.
-func (e engine) Polynomials(x Tensor, coeffs ...[]float64) ([]Tensor, error) {
-	out := make([]Tensor, len(coeffs))
-	square := sync.OnceValues(func() (Tensor, error) { return e.mul("Polynomials", x, x) })
-	for i, c := range coeffs {
-		c = trim(c)
-		if slices.ContainsFunc(c, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
-			return nil, fmt.Errorf("%w: Polynomials with coefficients %g", ErrShape, c)
-		}
-		if len(c) < 2 {
-			return nil, fmt.Errorf("%w: Polynomials of degree %d, want at least 1", ErrShape, len(c)-1)
-		}
-		if err := e.encrypted("Polynomials", Depth(len(c)-1), x); err != nil {
-			return nil, err
-		}
-		var err error
-		if odd(c) {
-			out[i], err = e.oddPolynomial(x, square, c)
-		} else {
-			out[i], err = e.anyPolynomial(x, square, c)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// Polynomial returns Σ_k coeffs[k]·x^k in every slot, see [Evaluator].
-func Polynomial(ev Evaluator, coeffs []float64, x Tensor) (Tensor, error) {
-	out, err := ev.Polynomials(x, coeffs)
-	if err != nil {
-		return Tensor{}, err
-	}
-	return out[0], nil
-}
-
-// odd reports whether c has odd powers only, but for the constant.
-func odd(c []float64) bool {
-	for k := 2; k < len(c); k += 2 {
-		if c[k] != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-func (e engine) oddPolynomial(x Tensor, square func() (Tensor, error), c []float64) (Tensor, error) {
-	d := len(c) - 1
-	if d == 1 {
-		return e.addConst(e.scaled(x, c[1]), c[0])
-	}
-	t, err := square()
-	if err != nil {
-		return Tensor{}, err
-	}
-	acc := e.scaled(t, c[d])
-	for k := d - 2; k >= 1; k -= 2 {
-		if acc, err = e.addConst(acc, c[k]); err != nil {
-			return Tensor{}, err
-		}
-		next := t
-		if k == 1 {
-			next = x
-		}
-		if acc, err = e.mul("Polynomials", acc, next); err != nil {
-			return Tensor{}, err
-		}
-	}
-	return e.addConst(acc, c[0])
-}
-
-func (e engine) anyPolynomial(x Tensor, square func() (Tensor, error), c []float64) (Tensor, error) {
-	t, err := square()
-	if err != nil {
-		return Tensor{}, err
-	}
-	d := len(c) - 1
-	var acc Tensor
-	k := d - d%2 // even power of the first pair
-	if d%2 == 1 {
-		if acc, err = e.addConst(e.scaled(x, c[d]), c[k]); err != nil {
-			return Tensor{}, err
-		}
-		if acc, err = e.mul("Polynomials", acc, t); err != nil {
-			return Tensor{}, err
-		}
-	} else {
-		acc = e.scaled(t, c[d])
-	}
-	for k -= 2; ; k -= 2 {
-		if c[k+1] != 0 {
-			if acc, err = e.AddScaled(acc, Plain(slices.Repeat([]float64{c[k+1]}, minPeriod)), x); err != nil {
-				return Tensor{}, err
-			}
-		}
-		if acc, err = e.addConst(acc, c[k]); err != nil || k == 0 {
-			return acc, err
-		}
-		if acc, err = e.mul("Polynomials", acc, t); err != nil {
-			return Tensor{}, err
-		}
-	}
-}
-
-// Depth returns the levels that a polynomial of the given degree costs.
-func Depth(degree int) int {
-	if degree < 2 {
-		return 0
-	}
-	return (degree + 1) / 2
-}
-
-func trim(c []float64) []float64 {
-	for len(c) > 0 && c[len(c)-1] == 0 {
-		c = c[:len(c)-1]
-	}
-	return c
 }
 
 // Sub implements [Evaluator].
@@ -540,26 +325,6 @@ func (e engine) mulPlain(x, p Tensor, scale *big.Float) (Tensor, error) {
 
 func (e engine) rotateSum(x Tensor, rotations []int) (Tensor, error) {
 	z, err := e.be.rotateSum(x, rotations)
-	return e.like(z, x, x.level, x.scale), err
-}
-
-// scaled returns c·x by changing the scale: |c| goes into the scale, the sign
-// into the ciphertext.
-func (e engine) scaled(x Tensor, c float64) Tensor {
-	z := x
-	if c < 0 {
-		z = e.be.negate(x)
-	}
-	a := math.Abs(c)
-	scale := scaleQuo(x.scale, new(big.Float).SetPrec(scalePrec).SetFloat64(a))
-	return e.like(e.be.reinterpret(z, a), x, x.level, scale)
-}
-
-func (e engine) addConst(x Tensor, c float64) (Tensor, error) {
-	if c == 0 {
-		return x, nil
-	}
-	z, err := e.be.addPlain(x, Plain(slices.Repeat([]float64{c}, 8)), false)
 	return e.like(z, x, x.level, x.scale), err
 }
 

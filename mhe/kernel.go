@@ -235,11 +235,7 @@ func (k *kernel) multiply(x, y *ciphertext) (*ciphertext, error) {
 		rns.ReturnLimb(x0)
 		rns.ReturnLimb(x1)
 	})
-	digits := k.decompose(d2, level)
-	u := k.product(digits, key, level)
-	for _, d := range digits {
-		rns.Return(d)
-	}
+	u := k.switchKey(d2, key, level)
 	for i, d := range d01 {
 		k.addScaled(u[i], d, level)
 		rns.Return(d)

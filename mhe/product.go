@@ -260,65 +260,88 @@ func (k *kernel) accumulator(level int) *accumulator { return &accumulator{k: k,
 // add adds (d0, d1, d2) rotated by; d2 is nil for degree one. d0 and d1 are
 // destroyed. Cost: a key switch for d1 unless by is 0, and one for d2.
 func (a *accumulator) add(d0, d1, d2 rns.Poly, by int) error {
-	k, level := a.k, a.level
-	by = packing.Mod(by, k.set.N())
-	base, ext := Basis(k.set, level), ExtendedBasis(k.set, level)
+	by = packing.Mod(by, a.k.set.N())
 	if by == 0 {
-		if a.plain[0] == nil {
-			a.plain = [2]rns.Poly{base.New(), base.New()}
-		}
-		base.Add(a.plain[0], d0)
-		base.Add(a.plain[1], d1)
+		a.addPlain(d0, d1)
 		if d2 == nil {
 			return nil
 		}
 	}
-	var sum [2]rns.Poly
-	switchKey := func(d rns.Poly, key *evalKey) {
-		digits := k.decompose(d, level)
-		u := k.product(digits, key, level)
-		for _, q := range digits {
-			rns.Return(q)
-		}
-		if sum[0] == nil {
-			sum = u
-			return
-		}
-		for i := range u {
-			ext.Add(sum[i], u[i])
-			rns.Return(u[i])
-		}
+	sum, err := a.switched(d0, d1, d2, by)
+	if err != nil {
+		return err
 	}
+	return a.addRotated(sum, by)
+}
+
+// addPlain adds (d0, d1), which needs no key switch.
+func (a *accumulator) addPlain(d0, d1 rns.Poly) {
+	base := Basis(a.k.set, a.level)
+	if a.plain[0] == nil {
+		a.plain = [2]rns.Poly{base.New(), base.New()}
+	}
+	base.Add(a.plain[0], d0)
+	base.Add(a.plain[1], d1)
+}
+
+// switched returns what becomes P·(d0, d1, d2) rotated by once it is permuted, but for
+// d0 and d1 if by is 0: the sum of key switches of d1 and d2, borrowed.
+func (a *accumulator) switched(d0, d1, d2 rns.Poly, by int) (sum [2]rns.Poly, err error) {
+	k, level := a.k, a.level
 	if by != 0 {
 		key, err := k.keys.galoisKey(by, level)
 		if err != nil {
-			return err
+			return sum, err
 		}
-		switchKey(d1, key)
+		sum = k.switchKey(d1, key, level)
 		k.addScaled(sum[0], d0, level)
 	}
-	if d2 != nil {
-		key, err := k.keys.productKey(by, level)
-		if err != nil {
-			return err
-		}
-		switchKey(d2, key)
+	if d2 == nil {
+		return sum, nil
 	}
+	key, err := k.keys.productKey(by, level)
+	if err != nil {
+		return sum, err
+	}
+	u := k.switchKey(d2, key, level)
+	if sum[0] == nil {
+		return u, nil
+	}
+	ext := ExtendedBasis(k.set, level)
+	for i := range u {
+		ext.Add(sum[i], u[i])
+		rns.Return(u[i])
+	}
+	return sum, nil
+}
+
+// switchKey returns d times the key, two polynomials over the extended basis of level.
+// The result is borrowed.
+func (k *kernel) switchKey(d rns.Poly, key *evalKey, level int) [2]rns.Poly {
+	digits := k.decompose(d, level)
+	u := k.product(digits, key, level)
+	for _, q := range digits {
+		rns.Return(q)
+	}
+	return u
+}
+
+// addRotated adds a sum over the extended basis rotated by, and returns its memory.
+func (a *accumulator) addRotated(sum [2]rns.Poly, by int) error {
+	k, ext := a.k, ExtendedBasis(a.k.set, a.level)
 	if a.ext[0] == nil {
 		a.ext = [2]rns.Poly{ext.New(), ext.New()}
 	}
-	if by == 0 {
-		for i := range sum {
+	for i := range sum {
+		if by == 0 {
 			ext.Add(a.ext[i], sum[i])
+			continue
 		}
-	} else {
 		table, err := k.rotation(by)
 		if err != nil {
 			return err
 		}
-		for i := range sum {
-			rns.Each(k.workers, len(ext), func(j int) { table.Add(a.ext[i][j], sum[i][j], ext[j].Modulus) })
-		}
+		rns.Each(k.workers, len(ext), func(j int) { table.Add(a.ext[i][j], sum[i][j], ext[j].Modulus) })
 	}
 	for i := range sum {
 		rns.Return(sum[i])

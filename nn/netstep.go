@@ -213,6 +213,7 @@ func (s *pass) product(l int, b NetworkBatch) (mhe.Tensor, error) {
 		if err != nil {
 			return mhe.Tensor{}, err
 		}
+		defer mhe.Release(w) // nothing else needs their rotations
 		return first(s.ev.ProductData(y.input.Forward, w, b.x))
 	}
 	x, err := mhe.Drop(s.a[l-1], y.forward)

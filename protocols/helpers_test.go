@@ -62,6 +62,7 @@ type study struct {
 	point    protocols.Point
 	hasInput bool
 	result   bool
+	lossless bool
 	input    []byte
 	width    int
 	seeds    []protocols.Seed
@@ -110,7 +111,7 @@ func (s *study) share(p protocols.PartyID, l protocols.Label) vector {
 func (s *study) config(p protocols.PartyID) protocols.Config {
 	cfg := protocols.Config{
 		Self: p, Tree: s.tree, Point: s.point, Journal: s.journals[p],
-		Context: []byte("plan"), HasInput: s.hasInput, Result: s.result,
+		Context: []byte("plan"), HasInput: s.hasInput, Result: s.result, Lossless: s.lossless,
 	}
 	if s.hasInput && p == s.tree.Root() {
 		cfg.Input = s.input

@@ -22,6 +22,11 @@ type Config struct {
 
 	// Result says, at every party, that the root's result goes down the tree.
 	Result bool
+
+	// Lossless says that the network loses nothing and nobody restarts, as in a
+	// simulation: then the round keeps no message that it has returned. Start is
+	// called once, and a repeated message has no answer.
+	Lossless bool
 }
 
 func (c Config) check() error {
@@ -92,7 +97,7 @@ type Round[S any] struct {
 	up       bool                // whether the sum was sent, or finished at the root
 	result   *payload            // nil until it is known
 	accepted map[source][32]byte // checksum of the message taken from each source
-	sent     []Message
+	sent     []Message           // none if Lossless
 }
 
 var _ Machine = &Round[int]{}

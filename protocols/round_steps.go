@@ -197,6 +197,7 @@ func (r *Round[S]) flush() ([]Message, error) {
 		return r.finish(sum)
 	}
 	body := r.share
+	r.share = nil
 	if len(r.children) > 0 {
 		var err error
 		if body, err = r.encode(sum); err != nil {
@@ -244,6 +245,7 @@ func (r *Round[S]) takeResult(msg Message, body payload) ([]Message, error) {
 // a repeated result has no answer.
 func (r *Round[S]) answer(msg Message) []Message {
 	switch {
+	case r.cfg.Lossless:
 	case msg.Leg == LegInput && r.up:
 		i := slices.IndexFunc(r.sent, func(m Message) bool { return m.Leg == LegShare })
 		return []Message{r.sent[i]}
@@ -253,13 +255,16 @@ func (r *Round[S]) answer(msg Message) []Message {
 	return nil
 }
 
-// emit returns one message with p for each peer, and remembers it for Start.
+// emit returns one message with p for each peer, and remembers it for Start where
+// messages may be lost.
 func (r *Round[S]) emit(leg Leg, p payload, to ...PartyID) []Message {
 	out := make([]Message, 0, len(to)+1)
 	for _, peer := range to {
 		out = append(out, r.message(leg, p, peer))
 	}
-	r.sent = append(r.sent, out...)
+	if !r.cfg.Lossless {
+		r.sent = append(r.sent, out...)
+	}
 	return out
 }
 

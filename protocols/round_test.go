@@ -148,6 +148,29 @@ func TestRoundSumsUnderFaults(t *testing.T) {
 	})
 }
 
+// Where nothing is lost the sum is right in any order, with messages that come twice
+// too, and afterwards the round holds nothing of what it has sent.
+func TestRoundKeepsNothingWhereNothingIsLost(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := drawStudy(rt, t)
+		s.lossless = true
+		opts := drawOptions(rt)
+		opts.Faults = sim.Faults{Duplicate: opts.Faults.Duplicate}
+		opts.Trace = consistent(rt)
+		machines := s.machines()
+		report, err := sim.Run(opts, machines...)
+		require.NoError(rt, err)
+		require.Zero(rt, report.Resends)
+		require.Empty(rt, report.Refused)
+		s.check(rt)
+		for _, m := range machines {
+			again, err := m.Start()
+			require.NoError(rt, err)
+			require.Empty(rt, again)
+		}
+	})
+}
+
 // A mortal is a machine whose process is killed now and then: what is left is the
 // journal. It dies before it sees a message, or before what it causes is sent.
 type mortal struct {

@@ -1,6 +1,7 @@
 package study
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -79,11 +80,23 @@ func (c *refreshCache) part(i, step int) (*bootstrap.Refresh, error) {
 
 // together runs f(0), …, f(n-1) at once; the first error ends the others.
 func together(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	return inOrder(ctx, n, n, f)
+}
+
+// inOrder runs f(0), …, f(n-1), begun in this order and up to width of them at once;
+// the first error ends the others.
+func inOrder(ctx context.Context, n, width int, f func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
+	places := make(chan struct{}, max(width, 1))
 	for i := range n {
+		places <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
 		wg.Go(func() {
+			defer func() { <-places }()
 			if err := f(ctx, i); err != nil {
 				cancel(err)
 			}
@@ -94,8 +107,10 @@ func together(ctx context.Context, n int, f func(ctx context.Context, i int) err
 }
 
 // RefreshLocal implements [nn.LocalRefresher]: a round of every party's own, all at
-// once. Down the owner's tree go the second polynomials, up the shares; what comes
-// out stays with the owner.
+// once, or as many as the parties of a process have agreed on: they begin them in one
+// order, so that the first round that is not done is under way at all of them. Down
+// the owner's tree go the second polynomials, up the shares; what comes out stays with
+// the owner.
 func (p *netParty) RefreshLocal(ctx context.Context, step, pass, point int, t mhe.Tensor) (out mhe.Tensor, err error) {
 	r, err := p.points.point(point)
 	if err != nil {
@@ -108,7 +123,8 @@ func (p *netParty) RefreshLocal(ctx context.Context, step, pass, point int, t mh
 	if t, err = p.hide(step, name, t); err != nil {
 		return out, err
 	}
-	err = together(ctx, p.tree.Parties(), func(ctx context.Context, owner int) error {
+	parties := p.tree.Parties()
+	err = inOrder(ctx, parties, cmp.Or(p.pace.owners, parties), func(ctx context.Context, owner int) error {
 		return p.refreshOf(ctx, r, step, name, protocols.PartyID(owner), t, &out)
 	})
 	return out, err // not in one: the rounds set out

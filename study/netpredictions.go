@@ -49,7 +49,6 @@ func (s *NetworkSimulation) predict(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.forget()
 	layout := s.spent(phasePredict, phaseMap)
 	s.progress(Progress{Phase: "predict", Steps: rows})
 	start := time.Now()
@@ -75,7 +74,6 @@ func (s *NetworkSimulation) predict(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.forget()
 		slots, err := q.sk.Decrypt(q.enc, answer)
 		if err != nil {
 			return err

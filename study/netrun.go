@@ -179,37 +179,20 @@ func (s *NetworkSimulation) scale(scaler dataset.Scaler) error {
 	return nil
 }
 
-// runTwin trains the clear twin and keeps its weights after every step.
-func (s *NetworkSimulation) runTwin(ctx context.Context) error {
-	twin, err := nn.NewNetworkTwin(s.net, s.local)
-	if err != nil {
-		return err
-	}
-	s.twin = nil
-	start := time.Now()
-	for k := range s.net.Net.Steps {
-		if err := twin.Step(ctx, s.cfg.Cores); err != nil {
-			return err
-		}
-		s.twin = append(s.twin, twin.Weights())
-		s.progress(Progress{"clear twin", k + 1, s.net.Net.Steps, time.Since(start)})
-	}
-	s.watch = twin.Watch()
-	return nil
-}
-
 // makeParties gives every party its secrets and its place.
 func (s *NetworkSimulation) makeParties(log *slog.Logger) error {
 	tools, err := newTools(s.terms, s.cfg.Cores)
 	if err != nil {
 		return err
 	}
+	tools.pace = newPace(s.cfg.Cores)
 	hub := newHub(s.cfg.Parties, s.maxMessage())
 	for _, id := range s.tree.Members() {
 		p, err := newParty(s.terms, tools, id, s.seedOf(int(id)))
 		if err != nil {
 			return err
 		}
+		p.journal = fleeting{protocols.NewMemoryJournal()}
 		p.transport, p.watch, p.log = hub.seat(id), strictly, log.With("party", id)
 		s.parties = append(s.parties, &netParty{p})
 	}
@@ -231,7 +214,6 @@ func (s *NetworkSimulation) setUp(ctx context.Context) error {
 			return err
 		}
 		moments[p.id], err = p.moments(ctx, s.tables[p.id], s.config.Unit == 0)
-		p.forget()
 		return err
 	})
 	if err != nil {
@@ -300,13 +282,15 @@ func (s *NetworkSimulation) train(ctx context.Context) error {
 			return fmt.Errorf("study: step %d: %w", k+1, err)
 		}
 		s.cpu += processTime() - cpu
+		if err := s.agree(k+1, states); err != nil {
+			return err
+		}
 		if err := s.compareStep(k, states[0]); err != nil {
 			return err
 		}
 		if err := s.save(k+1, states[0], time.Since(start), s.cpu); err != nil {
 			return err
 		}
-		s.forget()
 		s.progress(Progress{"train", k + 1, steps, time.Since(start)})
 	}
 	s.trainMap = s.spent(phaseMap)
@@ -327,74 +311,4 @@ func (s *NetworkSimulation) step(ctx context.Context, p *netParty, k int, st *nn
 		local: now[phaseMap] - before[phaseMap], refresh: now[phaseRefresh] - before[phaseRefresh],
 		combine: now[phaseCombine] - before[phaseCombine], reduce: now[phaseReduce] - before[phaseReduce],
 	}, nil
-}
-
-// compareStep opens the weights with all secrets, which only a simulation holds,
-// and holds them against the twin.
-func (s *NetworkSimulation) compareStep(k int, st nn.State) error {
-	w, err := s.reveal(st)
-	if err != nil {
-		return err
-	}
-	s.trained = w
-	s.diffs = append(s.diffs, maxModelDiff(w, s.twin[k]))
-	return nil
-}
-
-func (s *NetworkSimulation) reveal(st nn.State) ([]nn.Affine, error) {
-	var secrets []mhe.SecretKey
-	for _, p := range s.parties {
-		secrets = append(secrets, p.sk)
-	}
-	slots := make([][][]float64, len(st.W))
-	for i, cts := range st.W {
-		for _, c := range cts {
-			v, err := mhe.Reveal(s.parties[0].enc, c, secrets...)
-			if err != nil {
-				return nil, fmt.Errorf("study: verification: %w", err)
-			}
-			slots[i] = append(slots[i], v)
-		}
-	}
-	return s.net.Read(slots), nil
-}
-
-func maxModelDiff(a, b []nn.Affine) float64 {
-	d := 0.0
-	for l := range a {
-		d = math.Max(d, maxDiff(a[l].B, b[l].B))
-		for k := range a[l].W {
-			d = math.Max(d, maxDiff(a[l].W[k], b[l].W[k]))
-		}
-	}
-	return d
-}
-
-// forget lets all parties forget what they have done with.
-func (s *NetworkSimulation) forget() {
-	for _, p := range s.parties {
-		p.forget()
-	}
-}
-
-// forget drops the shares of rounds that every party has closed, two steps ago at
-// the latest. Their bindings stay.
-func (p *netParty) forget() {
-	used := p.takeUsed()
-	if j, ok := p.journal.(*protocols.MemoryJournal); ok {
-		_ = j.Forget(used...) // cannot fail: the labels were recorded
-	}
-}
-
-// ClearAccuracy trains the network of a study in the clear, with its polynomials,
-// and returns the fraction of right classes on the test rows: what a study with
-// this seed would reach.
-func ClearAccuracy(cfg NetworkConfig, train, test dataset.Table) (float64, error) {
-	cfg.Predict, cfg.Checkpoint = 0, ""
-	cfg.Layout = nn.Layout{NoRefresh: make([]bool, 2*len(cfg.Hidden)+1)} // any will do
-	s, err := PrepareNetwork(context.Background(), cfg, train, test)
-	if err != nil {
-		return 0, err
-	}
-	return s.accuracy(nn.TrainExact(s.net.Net, false, s.local...), false), nil
 }

@@ -38,7 +38,9 @@ type Line interface {
 
 // A hub is the in-memory network of a study: a mailbox for every party, sorted by
 // round, so that a fast peer's next round waits until the party gets there.
-// Messages cross it encoded.
+// Messages cross it encoded but for their bodies, which are bytes already: what goes
+// to all parties is in memory once. A share is taken before its sender goes on, so that
+// no party's shares pile up at a slower one.
 type hub struct {
 	boxes   []*mailbox
 	maxBody int
@@ -54,10 +56,13 @@ func newHub(parties, maxBody int) *hub {
 	return h
 }
 
-// A parcel is an encoded message and who sent it.
+// A parcel is a message and who sent it.
 type parcel struct {
-	from  protocols.PartyID
-	bytes []byte
+	from protocols.PartyID
+	head []byte // encoded, without its body
+	body []byte
+
+	taken chan struct{} // closed by who takes it
 }
 
 type mailbox struct {
@@ -98,19 +103,28 @@ func (l *line) Sent() int64 { return l.sent }
 
 // Send implements [protocols.Network].
 func (l *line) Send(ctx context.Context, m protocols.Message) error {
-	b, err := m.AppendBinary(nil)
+	size, body := m.Size(), m.Body
+	m.Body = nil
+	head, err := m.AppendBinary(nil)
 	if err != nil {
 		return err
 	}
 	if int(m.To) >= len(l.hub.boxes) {
 		return fmt.Errorf("%w: a message to party %d of %d", ErrConfig, m.To, len(l.hub.boxes))
 	}
-	l.sent += int64(len(b))
+	l.sent += int64(size)
+	p := parcel{l.self, head, body, make(chan struct{})}
 	to := l.hub.boxes[m.To]
 	to.mu.Lock()
-	to.rounds[l.key] = append(to.rounds[l.key], parcel{l.self, b})
+	to.rounds[l.key] = append(to.rounds[l.key], p)
 	to.wake.Broadcast()
 	to.mu.Unlock()
+	if m.Leg == protocols.LegShare {
+		select {
+		case <-p.taken:
+		case <-ctx.Done():
+		}
+	}
 	return ctx.Err()
 }
 
@@ -127,9 +141,12 @@ func (l *line) Receive(ctx context.Context) (protocols.Message, error) {
 	if err != nil {
 		return protocols.Message{}, err
 	}
-	m, err := protocols.DecodeMessage(first.bytes, l.hub.maxBody)
+	m, err := protocols.DecodeMessage(first.head, 0)
 	if err != nil {
 		return m, fmt.Errorf("from party %d: %w", first.from, err)
+	}
+	if m.Body = first.body; len(m.Body) > l.hub.maxBody {
+		return m, fmt.Errorf("%w: a message of %d bytes from party %d, want at most %d", ErrConfig, len(m.Body), first.from, l.hub.maxBody)
 	}
 	if m.From != first.from {
 		return m, fmt.Errorf("%w: a message of party %d says it is from party %d", ErrConfig, first.from, m.From)
@@ -146,6 +163,7 @@ func (b *mailbox) take(ctx context.Context, round [32]byte) (parcel, error) {
 			if b.rounds[round] = queue[1:]; len(queue) == 1 {
 				delete(b.rounds, round)
 			}
+			close(queue[0].taken)
 			return queue[0], nil
 		}
 		if err := ctx.Err(); err != nil {

@@ -250,7 +250,8 @@ func (n *Node) through(ctx context.Context, s stage, k knowledge, request []byte
 	if err != nil {
 		return nil, nil, err
 	}
-	p.journal, p.ledger, p.rows, p.transport, p.log = n.cfg.Journal, n.ledger, n.rows, n.cfg.Transport, n.cfg.Log
+	journal := &noted{Journal: n.cfg.Journal, used: map[[32]byte]protocols.Label{}}
+	p.journal, p.ledger, p.rows, p.transport, p.log = journal, n.ledger, n.rows, n.cfg.Transport, n.cfg.Log
 	p.keys, p.ev, p.chain = k.keys, k.ev, k.chain
 	p.watch = func(_ string, m *round) protocols.Machine { return m }
 	if last != nil {
@@ -260,7 +261,7 @@ func (n *Node) through(ctx context.Context, s stage, k knowledge, request []byte
 		defer n.leave(p)
 	}
 	out, err := n.act(ctx, p, s, k, request)
-	return out, p.takeUsed(), err
+	return out, journal.labels(), err
 }
 
 // again starts the second run of stage i, and returns what stops it. Should it come

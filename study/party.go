@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -49,10 +48,9 @@ type party struct {
 
 	refreshes int // rounds taken part in
 
-	mu    sync.Mutex                   // of what follows: rounds of one party may run at once
-	spent map[string]time.Duration     // compute by phase
-	sent  map[string]int64             // bytes by phase
-	used  map[[32]byte]protocols.Label // labels in the journal since the last call of takeUsed, by hash
+	mu    sync.Mutex               // of what follows: rounds of one party may run at once
+	spent map[string]time.Duration // compute by phase
+	sent  map[string]int64         // bytes by phase
 }
 
 // tools are what the parties of a process share: prepared once, and read-only.
@@ -62,11 +60,12 @@ type tools struct {
 	points  *refreshCache      // of a network
 	public  *publicRefreshes   // of a network
 	made    *keyCache
-	cores   chan struct{} // a token for every core
+	cores   *turns
+	pace    pace
 }
 
 func newTools(t *terms, cores int) (*tools, error) {
-	s := &tools{enc: mhe.NewEncoder(t.set), made: newKeyCache(), cores: make(chan struct{}, cores)}
+	s := &tools{enc: mhe.NewEncoder(t.set), made: newKeyCache(), cores: newTurns(cores)}
 	if t.net != nil {
 		s.points = newRefreshCache(s.enc, t.net)
 		s.public = &publicRefreshes{made: map[string]func() (*bootstrap.Refresh, error){}}
@@ -85,7 +84,7 @@ func newParty(t *terms, s *tools, id protocols.PartyID, seed protocols.Seed) (*p
 		journal: protocols.NewMemoryJournal(),
 		ledger:  protocols.NewLedger(unitCiphertexts, t.policy.limits(requestsOf)),
 		rows:    protocols.NewLedger(unitRows, t.policy.limits(rowsOf)),
-		spent:   map[string]time.Duration{}, sent: map[string]int64{}, used: map[[32]byte]protocols.Label{},
+		spent:   map[string]time.Duration{}, sent: map[string]int64{},
 	}
 	var err error
 	p.sk, err = mhe.NewSecretKey(t.set, protocols.Label{Point: t.point("secret", 0, "")}.Private(seed))
@@ -96,9 +95,12 @@ func newParty(t *terms, s *tools, id protocols.PartyID, seed protocols.Seed) (*p
 func (p *party) isRoot() bool { return p.id == p.tree.Root() }
 
 // compute runs f on a core and counts its time for phase.
-func (p *party) compute(phase string, f func() error) error {
-	p.cores <- struct{}{}
-	defer func() { <-p.cores }()
+func (p *party) compute(phase string, f func() error) error { return p.on(phase, begins, f) }
+
+// on is compute for work of some urgency.
+func (p *party) on(phase string, u urgency, f func() error) error {
+	p.cores.take(p.id, u)
+	defer p.cores.give()
 	start := time.Now()
 	err := f()
 	p.mu.Lock()
@@ -139,9 +141,9 @@ func (p *party) machine(t task) (*round, error) {
 		tree = *t.tree
 	}
 	return protocols.NewRound(protocols.Config{
-		Self: p.id, Tree: tree, Point: p.point(t.protocol, t.step, t.place), Journal: noted{p},
+		Self: p.id, Tree: tree, Point: p.point(t.protocol, t.step, t.place), Journal: p.journal,
 		Context:  slices.Concat(p.context, t.context),
-		HasInput: t.hasInput, Input: t.input, Result: t.result,
+		HasInput: t.hasInput, Input: t.input, Result: t.result, Lossless: p.pace.simulated(),
 	}, p.rules(t))
 }
 
@@ -152,6 +154,13 @@ func (p *party) run(ctx context.Context, t task) error {
 		return err
 	}
 	line := p.transport.Line(p.point(t.protocol, t.step, t.place))
+	if t.phase == phaseSetup && len(p.tree.Children(p.id)) == 0 {
+		var done func()
+		if line, done, err = p.pace.leaf(ctx, line); err != nil {
+			return err
+		}
+		defer done()
+	}
 	err = protocols.Drive(ctx, p.log, p.watch(t.phase, m), line)
 	p.mu.Lock()
 	p.sent[t.phase] += line.Sent()
@@ -162,42 +171,13 @@ func (p *party) run(ctx context.Context, t task) error {
 	return nil
 }
 
-// noted is the party's journal, whose use the party notes.
-type noted struct{ p *party }
-
-// Share implements [protocols.Journal].
-func (n noted) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
-	n.note(l)
-	return n.p.journal.Share(l, gen)
-}
-
-// Derive implements [protocols.Journal].
-func (n noted) Derive(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
-	n.note(l)
-	return n.p.journal.Derive(l, gen)
-}
-
-func (n noted) note(l protocols.Label) {
-	n.p.mu.Lock()
-	defer n.p.mu.Unlock()
-	n.p.used[l.Hash()] = l
-}
-
-// takeUsed returns the labels that were used since it was last called.
-func (p *party) takeUsed() []protocols.Label {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	used := slices.Collect(maps.Values(p.used))
-	clear(p.used)
-	return used
-}
-
 // rules turns a task into the functions of a round, each on a core.
 func (p *party) rules(t task) protocols.Rules[mhe.Share] {
-	on := func(f func() error) error { return p.compute(t.phase, f) }
+	starts := func(f func() error) error { return p.on(t.phase, begins, f) }
+	on := func(f func() error) error { return p.on(t.phase, ends, f) }
 	r := protocols.Rules[mhe.Share]{
 		Gen: func(l protocols.Label) (s mhe.Share, err error) {
-			err = on(func() error { s, err = t.gen(l); return err })
+			err = starts(func() error { s, err = t.gen(l); return err })
 			return s, err
 		},
 		Add: func(acc, s mhe.Share) (sum mhe.Share, err error) {
@@ -221,7 +201,7 @@ func (p *party) rules(t task) protocols.Rules[mhe.Share] {
 		MaxBody: max(t.shape.Size(), t.maxIn, len(t.input), 1),
 	}
 	if t.open != nil {
-		r.Open = func(b []byte) error { return on(func() error { return t.open(b) }) }
+		r.Open = func(b []byte) error { return starts(func() error { return t.open(b) }) }
 	}
 	if t.finish != nil {
 		r.Finish = func(sum mhe.Share) (b []byte, err error) {

@@ -1,0 +1,132 @@
+package study
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"sync"
+
+	"github.com/nereid-mhe/nereid/protocols"
+)
+
+// turns are the cores of a process, which its parties compute on in turns. Work that
+// ends something goes first: shares that have come are added up before others are
+// made. Then the party with the lowest number does, so that parties that share a few
+// cores go through their steps one after another instead of all of them being in the
+// middle: what is in memory does not grow with the parties.
+type turns struct {
+	mu      sync.Mutex
+	free    int
+	waiting queue
+	asked   uint64 // turns so far
+}
+
+// An urgency says what is computed in a turn.
+type urgency int
+
+const (
+	begins urgency = iota // something new, such as a share
+	ends                  // something that is in memory, and makes it smaller
+)
+
+func newTurns(cores int) *turns { return &turns{free: cores} }
+
+// take waits for a core.
+func (t *turns) take(id protocols.PartyID, u urgency) {
+	t.mu.Lock()
+	if t.free > 0 {
+		t.free--
+		t.mu.Unlock()
+		return
+	}
+	t.asked++
+	w := waiter{id, u, t.asked, make(chan struct{})}
+	heap.Push(&t.waiting, w)
+	t.mu.Unlock()
+	<-w.turn
+}
+
+// give gives the core to whoever is first in line.
+func (t *turns) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) == 0 {
+		t.free++
+		return
+	}
+	close(heap.Pop(&t.waiting).(waiter).turn)
+}
+
+// A waiter waits for a turn.
+type waiter struct {
+	id      protocols.PartyID
+	urgency urgency
+	number  uint64 // in the order of asking
+	turn    chan struct{}
+}
+
+// A queue is a heap of waiters.
+type queue []waiter
+
+// Len implements [heap.Interface].
+func (q queue) Len() int { return len(q) }
+
+// Less implements [heap.Interface].
+func (q queue) Less(i, j int) bool {
+	a, b := q[i], q[j]
+	return cmp.Or(cmp.Compare(b.urgency, a.urgency), cmp.Compare(a.id, b.id), cmp.Compare(a.number, b.number)) < 0
+}
+
+// Swap implements [heap.Interface].
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+
+// Push implements [heap.Interface].
+func (q *queue) Push(x any) { *q = append(*q, x.(waiter)) }
+
+// Pop implements [heap.Interface].
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	w := (*q)[last]
+	*q = (*q)[:last]
+	return w
+}
+
+// A pace is what keeps the many parties of a simulation from all being in the middle of
+// large things at once. The zero pace is that of a node, which is one party.
+type pace struct {
+	owners int           // whose tensors are refreshed at the same time; 0 for all
+	leaves chan struct{} // a place for each that makes a share in the setup
+}
+
+// newPace returns the pace of a simulation: enough at once to keep the cores busy.
+func newPace(cores int) pace { return pace{2 * cores, make(chan struct{}, cores)} }
+
+// simulated reports whether all parties are in this process, where nothing is lost.
+func (p pace) simulated() bool { return p.leaves != nil }
+
+// leaf waits until a party without children may make its share in a round without
+// input. When line has sent that, or when done is called, another one may.
+func (p pace) leaf(ctx context.Context, line Line) (_ Line, done func(), err error) {
+	if !p.simulated() {
+		return line, func() {}, nil
+	}
+	select {
+	case p.leaves <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	done = sync.OnceFunc(func() { <-p.leaves })
+	return paced{line, done}, done, nil
+}
+
+// A paced line tells when it has sent something.
+type paced struct {
+	Line
+	sent func()
+}
+
+// Send implements [protocols.Network].
+func (l paced) Send(ctx context.Context, m protocols.Message) error {
+	defer l.sent()
+	return l.Line.Send(ctx, m)
+}
