@@ -10,8 +10,8 @@ import (
 )
 
 // A MemoryNetwork joins the nodes of a study that are all in this process. Messages
-// cross it encoded, nothing is lost, and no node can restart. It is for tests, trials
-// and benchmarks. It is safe for concurrent use.
+// cross it encoded but for their bodies, nothing is lost, and no node can restart. It
+// is for tests, trials and benchmarks. It is safe for concurrent use.
 type MemoryNetwork struct{ hub *hub }
 
 // NewMemoryNetwork returns the network of a study.

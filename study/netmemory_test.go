@@ -12,50 +12,69 @@ import (
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
-// A scale weighs the shares that were sent and have not been taken.
-type scale struct {
-	mu           sync.Mutex
-	bytes, most  int64
-	share, total int64 // the largest, and all
+// A gauge counts rounds of refreshes of the parties' own tensors: shares that were
+// sent and have not been taken, and rounds that a party has begun and not given its
+// share to.
+type gauge struct {
+	mu                 sync.Mutex
+	afloat, most, sent int
+	begun              map[protocols.PartyID]int
+	mostBegun          int
 }
 
-func (s *scale) add(bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.bytes += bytes
-	s.most, s.share, s.total = max(s.most, s.bytes), max(s.share, bytes), s.total+max(bytes, 0)
+func (g *gauge) send(of protocols.PartyID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sent++
+	g.afloat++
+	g.begun[of]--
+	g.most = max(g.most, g.afloat)
 }
 
-// weighed is a transport on a scale.
-type weighed struct {
-	Transport
-	on *scale
+func (g *gauge) take() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.afloat--
 }
 
-func (w weighed) Line(p protocols.Point) Line {
-	l := w.Transport.Line(p)
+func (g *gauge) begin(of protocols.PartyID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.begun[of]++
+	g.mostBegun = max(g.mostBegun, g.begun[of])
+}
+
+// gauged is a party's transport on a gauge.
+type gauged struct {
+	seat
+	on *gauge
+}
+
+func (t gauged) Line(p protocols.Point) Line {
+	l := t.seat.Line(p)
 	if p.Protocol != "refresh" { // of which there is one for every party
 		return l
 	}
-	return weighedLine{l, w.on}
+	t.on.begin(t.self)
+	return gaugedLine{l, t}
 }
 
-type weighedLine struct {
+type gaugedLine struct {
 	Line
-	on *scale
+	gauged
 }
 
-func (l weighedLine) Send(ctx context.Context, m protocols.Message) error {
+func (l gaugedLine) Send(ctx context.Context, m protocols.Message) error {
 	if m.Leg == protocols.LegShare {
-		l.on.add(int64(len(m.Body)))
+		l.on.send(l.self)
 	}
 	return l.Line.Send(ctx, m)
 }
 
-func (l weighedLine) Receive(ctx context.Context) (protocols.Message, error) {
+func (l gaugedLine) Receive(ctx context.Context) (protocols.Message, error) {
 	m, err := l.Line.Receive(ctx)
 	if err == nil && m.Leg == protocols.LegShare {
-		l.on.add(-int64(len(m.Body)))
+		l.on.take()
 	}
 	return m, err
 }
@@ -66,7 +85,7 @@ func (l weighedLine) Receive(ctx context.Context) (protocols.Message, error) {
 func TestSimulationForgets(t *testing.T) {
 	const parties = 12
 	c, _ := toyNetwork(t, parties)
-	c.Steps, c.Batch, c.LogN = 1, 8, 9
+	c.Steps, c.Batch, c.LogN, c.Cores = 1, 8, 9, 1
 	table, err := dataset.Synthetic(dataset.SyntheticConfig{Rows: 20 * parties, Features: 6, Seed: 3})
 	require.NoError(t, err)
 	s, err := PrepareNetwork(t.Context(), c, table, dataset.Table{})
@@ -75,18 +94,27 @@ func TestSimulationForgets(t *testing.T) {
 	require.NoError(t, s.makeParties(slog.New(slog.DiscardHandler)))
 	require.NoError(t, s.setUp(t.Context()))
 
-	tools, on := s.parties[0].tools, &scale{}
+	on := &gauge{begun: map[protocols.PartyID]int{}}
 	journals := make([]*noted, parties)
 	for i, p := range s.parties {
 		journals[i] = &noted{Journal: p.journal, used: map[[32]byte]protocols.Label{}}
-		p.transport, p.journal = weighed{p.transport, on}, journals[i]
+		p.transport, p.journal = gauged{p.transport.(seat), on}, journals[i]
 	}
 	require.NoError(t, s.train(t.Context()))
 
-	require.LessOrEqual(t, on.most, on.share*int64(tools.pace.owners)*parties)
-	require.Greater(t, on.total, on.share*parties*(parties-1), "every party has made shares for every other")
-	require.Zero(t, on.bytes)
-	for _, b := range s.parties[0].transport.(weighed).Transport.(seat).hub.boxes {
+	points := 0
+	for _, p := range s.net.Points {
+		if !p.Skipped {
+			points++
+		}
+	}
+	require.Equal(t, points*parties*(parties-1), on.sent, "every party makes a share for every other")
+	owners := s.parties[0].pace.owners
+	require.Less(t, owners, parties/2)
+	require.LessOrEqual(t, on.mostBegun, owners+points, "and has begun its own rounds, which have no share to send")
+	require.LessOrEqual(t, on.most, owners*parties)
+	require.Zero(t, on.afloat)
+	for _, b := range s.parties[0].transport.(gauged).hub.boxes {
 		require.Empty(t, b.rounds)
 	}
 	for i, j := range journals {

@@ -12,8 +12,8 @@ import (
 // turns are the cores of a process, which its parties compute on in turns. Work that
 // ends something goes first: shares that have come are added up before others are
 // made. Then the party with the lowest number does, so that parties that share a few
-// cores go through their steps one after another instead of all of them being in the
-// middle: what is in memory does not grow with the parties.
+// cores go one after another from a round to the next, instead of all of them being in
+// the middle with the rotations and sums that this takes.
 type turns struct {
 	mu      sync.Mutex
 	free    int
