@@ -100,7 +100,7 @@ func scaleCommand(o *options) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.parties, "parties", "2,4,8,16,32", "numbers of parties")
+	f.StringVar(&s.parties, "parties", "2,4,8,16,32,64,128", "numbers of parties")
 	f.StringVar(&s.features, "features", "15,63,255,1023", "numbers of features")
 	f.StringVar(&s.hidden, "hidden", "16,32,64,128,256", "numbers of hidden units")
 	f.StringVar(&s.batch, "batch", "28,56,112,224,448", "rows of a party in a step")
