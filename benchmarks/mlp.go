@@ -45,7 +45,9 @@ func cubic(bound float64) (nn.Activation, error) {
 var netTasks = append(trained, // the same where the planner puts them for predictions with little noise
 	precise(trained[0], func(*study.NetworkConfig) {}),
 	precise(trained[1], func(*study.NetworkConfig) {}),
-	precise(trained[2], func(c *study.NetworkConfig) { c.Batch, c.Predict = 449, 4490 }),
+	precise(trained[2], func(c *study.NetworkConfig) {
+		c.Batch, c.Predict, c.Steps, c.Optimiser.Schedule.Warmup = 449, 4490, 32, 5 // twice the rows: fewer steps do
+	}),
 )
 
 // precise returns the task with predictions at the default noise, and its settings
