@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -198,6 +199,9 @@ type networkBenchmark struct {
 }
 
 func (b networkBenchmark) run(ctx context.Context, overhead bool) (r networkReport, err error) {
+	// As many threads as processes of the parties would have: then the system shares the
+	// cores, and lets who has waited for a message go first. Go's scheduler would not.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(b.parties * runtime.NumCPU()))
 	place := filepath.Join(b.dir, fmt.Sprintf("%s-%d", b.name, b.parties))
 	f, data, err := b.study()
 	if err != nil {
