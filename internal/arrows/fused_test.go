@@ -18,7 +18,7 @@ import (
 
 // agreed are the packages that compute what parties must agree on to the last bit:
 // plans, locks, and what they encode.
-var agreed = []string{"params", "packing", "internal/approx", "internal/portable", "mhe", "bootstrap", "nn"}
+var agreed = []string{"params", "packing", "internal/approx", "internal/portable", "mhe", "mhe/rns", "bootstrap", "nn"}
 
 // fused are instructions that round a product and a sum at once.
 var fused = regexp.MustCompile(`\(\S*/((?:` + strings.Join(agreed, "|") + `)/\w+\.go):(\d+)\)\s+FN?M(?:ADD|SUB)[DS]\s`)

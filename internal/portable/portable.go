@@ -24,6 +24,9 @@ var inverseFactorials = [...]float64{
 	1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800,
 }
 
+// inverseOdds are 2/(2i+1): the rest of the series of the logarithm is below 2^-60.
+var inverseOdds = [...]float64{2, 2. / 3, 2. / 5, 2. / 7, 2. / 9, 2. / 11, 2. / 13, 2. / 15, 2. / 17, 2. / 19, 2. / 21, 2. / 23}
+
 // Exp returns e^x.
 func Exp(x float64) float64 {
 	switch {
@@ -71,8 +74,8 @@ func Log(x float64) float64 {
 	s := f / (2 + f)
 	z := float64(s * s)
 	r := 0.0
-	for i := 11; i >= 1; i-- { // the rest is below 2^-60
-		r = float64((r + 2/float64(2*i+1)) * z)
+	for i := len(inverseOdds) - 1; i >= 1; i-- {
+		r = float64((r + inverseOdds[i]) * z)
 	}
 	k, half := float64(exp), float64(float64(f*f)/2)
 	return float64(k*ln2Hi) - ((half - (float64(s*(half+r)) + float64(k*ln2Lo))) - f)
@@ -96,6 +99,28 @@ func Pow(x, y float64) float64 {
 		return x
 	}
 	return Exp(y * Log(x))
+}
+
+// Circle returns sine and cosine of 2π·x, of a turn that is not far from one: of a few
+// thousand the fraction would be lost.
+func Circle(x float64) (sin, cos float64) {
+	quarter := math.Floor(float64(4*x) + 0.5)
+	a := float64((float64(4*x) - quarter) * (math.Pi / 2)) // within ±π/4
+	z := float64(a * a)
+	for i := 8; i >= 1; i-- { // 1 - z/2·(1 - z/12·(1 - …)): the rest is below 2^-60
+		sin = float64(z/float64(2*i*(2*i+1))) * (1 - sin)
+		cos = float64(z/float64(2*i*(2*i-1))) * (1 - cos)
+	}
+	sin, cos = a-float64(a*sin), 1-cos
+	switch int(quarter) & 3 {
+	case 1:
+		return cos, -sin
+	case 2:
+		return -sin, -cos
+	case 3:
+		return -cos, sin
+	}
+	return sin, cos
 }
 
 // Hypot returns √(x²+y²) for numbers whose squares are in range.

@@ -36,8 +36,15 @@ func TestAreThoseOfTheLibrary(t *testing.T) {
 		a, b := rng.Float64()*4, rng.Float64()*6
 		require.InEpsilon(t, math.Pow(a, b), portable.Pow(a, b), 1e-14)
 		require.InEpsilon(t, math.Hypot(x, a), portable.Hypot(x, a), 1e-15)
+		turn := rng.Float64()*3 - 1
+		sin, cos := portable.Circle(turn)
+		require.InDelta(t, math.Sin(2*math.Pi*turn), sin, 3e-15)
+		require.InDelta(t, math.Cos(2*math.Pi*turn), cos, 3e-15)
+		require.InDelta(t, 1, sin*sin+cos*cos, 4e-16)
 	}
 }
+
+func first(sin, _ float64) float64 { return sin }
 
 func TestEdges(t *testing.T) {
 	inf := math.Inf(1)
@@ -64,6 +71,10 @@ func TestEdges(t *testing.T) {
 		{portable.Pow(0.3, 1), 0.3},
 		{portable.Pow(1, 17), 1},
 		{portable.Hypot(3, 4), 5},
+		{first(portable.Circle(0)), 0},
+		{first(portable.Circle(0.25)), 1},
+		{first(portable.Circle(0.75)), -1},
+		{first(portable.Circle(1)), 0},
 	} {
 		require.Equal(t, x.want, x.got)
 	}
@@ -79,6 +90,8 @@ func TestBits(t *testing.T) {
 		x := float64(i-500) / 37
 		y := 1 + float64(x*x)
 		sum += portable.Exp(x/8) + portable.Log(y) + portable.Exp2(x/5) + portable.Log2(y) + portable.Pow(y, 0.3)
+		sin, cos := portable.Circle(x)
+		sum += sin + cos
 	}
-	require.Equal(t, uint64(0x40ccaa32bacae59e), math.Float64bits(sum))
+	require.Equal(t, uint64(0x40cca9be0bc29c1c), math.Float64bits(sum))
 }

@@ -117,7 +117,7 @@ func (l *Lift) digits(d *digits, in Poly, lo, hi int) {
 		for x, r := range in[i][lo:hi] {
 			t := ring.MRed(r, inv, q, mrc)
 			y[x] = t
-			f[x] += float64(int64(t)) * frac // a signed conversion is one instruction
+			f[x] += float64(float64(int64(t)) * frac) // a signed conversion is one instruction; not fused: all parties round alike
 		}
 	}
 	for x := range hi - lo {
@@ -136,7 +136,7 @@ func (l *Lift) Largest(in Poly) float64 {
 		for x := range hi - lo {
 			f := 0.0
 			for i, frac := range l.frac {
-				f += float64(int64(d.y[i][x])) * frac
+				f += float64(float64(int64(d.y[i][x])) * frac)
 			}
 			most = max(most, math.Abs(f-math.Round(f)))
 		}

@@ -8,6 +8,8 @@ import (
 	"math/bits"
 
 	"github.com/tuneinsight/lattigo/v5/ring"
+
+	"github.com/nereid-mhe/nereid/internal/portable"
 )
 
 // read fills a buffer of n bytes from src, which the caller gives back.
@@ -34,7 +36,7 @@ func NewGaussian(sigma float64, tail int) Gaussian {
 	w := make([]float64, tail+1)
 	var total float64
 	for k := tail; k >= 0; k-- { // from the small end, for accuracy
-		w[k] = math.Exp(-float64(k*k) / (2 * sigma * sigma))
+		w[k] = portable.Exp(-float64(k*k) / (2 * sigma * sigma))
 		if k > 0 {
 			w[k] *= 2
 		}
@@ -126,7 +128,8 @@ const MaxFlood = 1 << 50
 // Flood returns n rounded normal numbers of standard deviation sigma, at most
 // 2^50: beyond, float64 has no room for the fraction that rounding needs. Box and Muller's method on 53-bit uniforms cuts the tails at 8.5·sigma;
 // the distance from the normal distribution is far below what a flooding of 30
-// to 64 bits can see.
+// to 64 bits can see. Equal streams give equal numbers on every processor: a share that
+// is computed again must be the same bytes.
 func Flood(src io.Reader, n int, sigma float64) ([]int64, error) {
 	if !(sigma >= 0 && sigma <= MaxFlood) {
 		return nil, fmt.Errorf("rns: flooding with standard deviation %g, want 0 to 2^50", sigma)
@@ -141,8 +144,8 @@ func Flood(src io.Reader, n int, sigma float64) ([]int64, error) {
 	}
 	v := make([]int64, n)
 	for i := 0; i < n; i += 2 {
-		r := sigma * math.Sqrt(-2*math.Log(uniform(i)))
-		sin, cos := math.Sincos(2 * math.Pi * uniform(i+1))
+		r := sigma * math.Sqrt(-2*portable.Log(uniform(i)))
+		sin, cos := portable.Circle(uniform(i + 1))
 		v[i] = int64(math.Round(r * cos))
 		if i+1 < n {
 			v[i+1] = int64(math.Round(r * sin))

@@ -1,6 +1,6 @@
 // Command plans prints what the parties of some studies must agree on to the last bit:
 // plans, prices that the choice of a plan follows from, masks of updates, initial
-// weights and their encoding, each as a digest. On standard error it says whether this
+// weights and their encoding, noise from a stream, each as a digest. On standard error it says whether this
 // program was built to fuse products and sums.
 package main
 
@@ -9,10 +9,13 @@ import (
 	"crypto/sha3"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/nereid-mhe/nereid/mhe"
+	"github.com/nereid-mhe/nereid/mhe/rns"
 	"github.com/nereid-mhe/nereid/nn"
+	"github.com/nereid-mhe/nereid/params"
 )
 
 func main() {
@@ -39,7 +42,29 @@ func run() error {
 			return err
 		}
 	}
+	if err := noise(); err != nil {
+		return err
+	}
 	return search()
+}
+
+// noise prints what a party must make again from the same stream.
+func noise() error {
+	stream := func() io.Reader {
+		s := sha3.NewSHAKE128()
+		_, _ = s.Write([]byte("plans")) // does not fail
+		return s
+	}
+	small, err := rns.NewGaussian(params.Sigma, 20).Sample(stream(), 1<<14)
+	if err != nil {
+		return err
+	}
+	large, err := rns.Flood(stream(), 1<<14, 0x1.3p49)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("noise: small %s large %s\n", digest(small), digest(large))
+	return nil
 }
 
 // digest returns a short hash of values.
