@@ -82,6 +82,8 @@ func (t *page) forecast(f study.Forecast) {
 	span("setup", f.Setup)
 	span("step", f.Step)
 	span("training", f.Training)
-	span("predictions", f.Predict)
+	if f.Predict.Seconds > 0 {
+		span("predictions", f.Predict)
+	}
 	t.fact("together", seconds(f.Seconds()))
 }
