@@ -134,7 +134,7 @@ func (d dialer) dial(address string) (*grpc.ClientConn, *knock, error) {
 			Time: max(d.liveness, minLiveness), Timeout: d.liveness, PermitWithoutStream: true,
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.ForceCodecV2(newCodec())),
-		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
+		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
 	)

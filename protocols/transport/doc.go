@@ -25,7 +25,7 @@
 // keep messages until [Endpoint.Forget], in memory and above a limit in files, and
 // offer them on every connection until the receiver said to have them. Receivers
 // ask for what they wait for, from the byte where they are. Thus a broken
-// connection costs what was in flight, at most gRPC's window of 16 MiB and in
+// connection costs what was in flight, at most a window of 16 MiB and in
 // practice about twice bandwidth times delay. A party that was killed has lost what
 // the endpoint knew; it gets every message offered again, and makes again what it
 // sent, from its journal, in the same bytes.

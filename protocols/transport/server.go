@@ -37,7 +37,7 @@ func (e *Endpoint) listen() error {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: e.cfg.Liveness, Timeout: e.cfg.Liveness}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minLiveness / 2, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxFrame),
-		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.WaitForHandlers(true),
 		grpc.MaxConcurrentStreams(4),
 		grpc.MaxHeaderListSize(16<<10),
