@@ -335,7 +335,7 @@ func (b networkBenchmark) study() (f studyfile.File, data node.TrialData, err er
 	case "logistic":
 		set = "pima"
 		f = studyfile.New(studyfile.Logistic)
-		f.Training.Epochs, f.Training.Steps = 0, 10
+		f.Training.Epochs, f.Training.Steps = 0, 30
 	case "network":
 		set = "bcw"
 		f = studyfile.New(studyfile.Network)
@@ -344,7 +344,7 @@ func (b networkBenchmark) study() (f studyfile.File, data node.TrialData, err er
 		f.Model.Hidden, f.Model.OutputGain, f.Model.Loss.Bound = []studyfile.Layer{layer}, 0.3, 2
 		f.Preprocessing.Clip = 0.59
 		t := &f.Training
-		t.Rate, t.LayerRates, t.Momentum, t.Schedule.Power, t.Steps, t.Batch, t.Seed = 1, []float64{1.28, 0.588}, 0.427, 0.29, 3, 54, 1
+		t.Rate, t.LayerRates, t.Momentum, t.Schedule.Power, t.Steps, t.Batch, t.Seed = 1, []float64{1.28, 0.588}, 0.427, 0.29, 6, 54, 1
 	default:
 		return f, data, fmt.Errorf("--studies: unknown study %q, want logistic or network", b.name)
 	}

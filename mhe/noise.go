@@ -118,9 +118,8 @@ func (n Noise) Flooding(err float64, scale *big.Float, openings int, security in
 }
 
 // RoundUp returns x with 20 binary digits, rounded away from zero. Estimates that all
-// parties must agree on to the last bit go through it: functions such as exponentials
-// differ in theirs between processors. Two parties differ after it about once in 2^30
-// times, and then refuse each other.
+// parties must agree on go through it: who computes them with another library, which
+// differs in the last bits, then differs about once in 2^30 times.
 func RoundUp(x float64) float64 {
 	const digits = 20
 	frac, exp := math.Frexp(x)

@@ -184,9 +184,10 @@ func (j *FileJournal) share(l Label, gen func() ([]byte, error), state state) ([
 	return share, nil
 }
 
-// Len returns the number of points that are bound, those of forgotten shares too.
+// Len returns the number of points that are durably bound, those of forgotten shares
+// too. It writes: what a transaction only reads may be lost with the power.
 func (j *FileJournal) Len() (n int, err error) {
-	err = j.view(func(tx *bolt.Tx) error {
+	err = j.disk.update(0, func(tx *bolt.Tx) error {
 		n = int(getCount(tx))
 		return nil
 	})

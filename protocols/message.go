@@ -65,13 +65,12 @@ type hashed struct {
 // SHA-256, so that a broadcast hashes it once.
 func (m Message) Checksum() [32]byte { return m.checksum(m.bodyHash()) }
 
-// WithBody returns m with another body, of which the caller has computed the SHA-256
-// from these very bytes: [Message.Checksum] and the machine that gets the message take
-// the hash in place of computing it. The checksum stays what it was.
-func (m Message) WithBody(body []byte, hash [32]byte) Message {
-	m.Body, m.hashed = body, hashed{}
-	if len(body) > 0 {
-		m.hashed = hashed{&body[0], len(body), hash}
+// Hashed returns m with the SHA-256 of its body, as long as it has this body: what needs
+// the hash again, such as [Message.Checksum] and the machine that gets the message, does
+// not compute it again.
+func (m Message) Hashed() Message {
+	if len(m.Body) > 0 {
+		m.hashed = hashed{&m.Body[0], len(m.Body), m.bodyHash()}
 	}
 	return m
 }

@@ -2,7 +2,6 @@ package protocols_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -44,20 +43,22 @@ func TestMessageSurvivesCoding(t *testing.T) {
 	})
 }
 
-// The hash that a network has computed of a body stands for that body, and for no other.
-func TestMessageWithBody(t *testing.T) {
-	body, other := []byte("share"), []byte("charm")
+// The hash of a body stands for that body, and for no other.
+func TestHashedMessage(t *testing.T) {
+	body := []byte("share")
 	m := seal(protocols.Message{From: 1, To: 2, Point: testPoint([]protocols.PartyID{0, 1, 2}), Leg: protocols.LegShare, Body: body})
-	require.Equal(t, m.Sum, m.WithBody(body, sha256.Sum256(body)).Checksum())
-	require.NotEqual(t, m.Sum, m.WithBody(body, sha256.Sum256(other)).Checksum(), "the hash is believed")
-	for name, b := range map[string][]byte{"another": other, "shorter": body[:4], "a copy": bytes.Clone(body), "none": nil} {
-		known := m.WithBody(body, sha256.Sum256(body))
-		known.Body = b
+	known := m.Hashed()
+	require.Equal(t, m.Sum, known.Checksum())
+	for name, b := range map[string][]byte{"another": []byte("charm"), "shorter": body[:4], "a copy": bytes.Clone(body), "none": nil} {
 		fresh := m
-		fresh.Body = b
+		fresh.Body, known.Body = b, b
 		require.Equal(t, fresh.Checksum(), known.Checksum(), name)
+		require.Equal(t, fresh.Checksum(), known.Hashed().Checksum(), name)
 	}
-	require.Equal(t, protocols.Message{}.Checksum(), protocols.Message{}.WithBody(nil, sha256.Sum256(other)).Checksum(), "an empty body has one hash")
+	body[0]++ // against the rules
+	known.Body = body
+	require.Equal(t, m.Sum, known.Checksum(), "it is not hashed again")
+	require.Equal(t, protocols.Message{}.Checksum(), protocols.Message{}.Hashed().Checksum())
 }
 
 // Every bit is covered: a flipped one gives an error or a checksum that does not

@@ -84,7 +84,7 @@ func dataHash(tables []dataset.Table, test dataset.Table) digest {
 }
 
 // settingsHash identifies what the plan leaves open. The kind of processor is among
-// it: floating point may differ in the last bit, and shares must not.
+// it: nobody has run a whole study on two kinds.
 func (c NetworkConfig) settingsHash() digest {
 	return sha256.Sum256(fmt.Appendf(nil, "nereid/simulation-settings/v1 %q %d %q %d %x %d %t %t %x %x %t %d %s",
 		c.Name, c.Fanout, c.Partition, c.Seed, c.Clip, c.Flooding, c.Quantum, c.Insecure, c.Unit, c.Floor, c.Regression, c.Predict, runtime.GOARCH))

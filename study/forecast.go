@@ -69,6 +69,8 @@ func (t Terms) Forecast(h Host) Forecast {
 	w := newWalk(t.terms, h)
 	w.setup()
 	f.Setup = w.take()
+	w.step() // the first, whose beginning is that of training
+	w.take()
 	w.step()
 	f.Step = w.span()
 	w.repeat(t.steps())
@@ -98,6 +100,11 @@ type walk struct {
 
 	now  Span
 	sent []int64 // by party
+
+	debt float64 // disk time of the last stage's end, while which parties compute for the next
+
+	// Of the hops so far: what the busiest link, and what all cores, do for their bytes.
+	link, carried float64
 }
 
 // A level is the edges between parties of two generations of the tree.
@@ -192,7 +199,9 @@ func (w *walk) slower(parties int) float64 {
 
 // compute adds work that a number of parties do at the same time.
 func (w *walk) compute(parties int, work mhe.Work) {
-	w.now.Compute += w.slower(parties) * w.seconds(work)
+	seconds := w.slower(parties) * w.seconds(work)
+	w.now.Compute += seconds
+	w.debt = max(0, w.debt-seconds)
 }
 
 // everyone adds work of all parties.
@@ -201,6 +210,7 @@ func (w *walk) everyone(work mhe.Work) { w.compute(w.cfg.Parties, work) }
 // hop adds a message of so many bytes on all edges of a level: down the tree, if down,
 // else up.
 func (w *walk) hop(l *level, bytes int, down bool) {
+	w.settle()
 	from, window := l.below, &l.up
 	if down {
 		from, window = l.parents, &l.down
@@ -212,8 +222,15 @@ func (w *walk) hop(l *level, bytes int, down bool) {
 			w.sent[p] += int64(bytes)
 		}
 	}
-	link := 8 * float64(l.most*bytes) / (w.host.Link.Mbit * 1e6)
-	w.now.Network += w.host.Link.Latency/1e3 + window.open(bytes, w.host) + max(link, w.carry(l, bytes))
+	link, carry := 8*float64(l.most*bytes)/(w.host.Link.Mbit*1e6), w.carry(l, bytes)
+	w.link, w.carried = max(w.link, link), w.carried+carry
+	w.now.Network += w.host.Link.Latency/1e3 + window.open(bytes, w.host) + max(link, carry)
+}
+
+// settle waits until all of the last stage is durable: nothing is sent before.
+func (w *walk) settle() {
+	w.now.Disk += w.debt
+	w.debt = 0
 }
 
 // carry returns the compute of messages on all edges of a level: that of the busiest
@@ -282,34 +299,65 @@ func (w *walk) round(a act) {
 	}
 }
 
+// atOnce adds rounds that run at once. While a message of one travels, parties compute
+// for others: one of them takes what it takes alone, and the others wait for the cores
+// or the busiest link.
+func (w *walk) atOnce(rounds []act) {
+	before := w.now
+	var longest Span
+	var cores, links, ownCores, ownLinks float64
+	for _, a := range rounds {
+		w.now, w.link, w.carried = Span{}, 0, 0
+		w.round(a)
+		c := w.now.Compute + w.carried
+		cores, links = cores+c, links+w.link
+		if s := w.span(); s.Seconds > longest.Seconds {
+			longest, ownCores, ownLinks = s, c, w.link
+		}
+	}
+	w.now.Compute, w.now.Network, w.now.Disk = before.Compute+longest.Compute, before.Network+longest.Network, before.Disk+longest.Disk
+	if c, l := cores-ownCores, links-ownLinks; c > l {
+		w.now.Compute += c
+	} else {
+		w.now.Network += l
+	}
+}
+
 // noResult is the result of a round that has none. A result of 0 bytes is a message.
 const noResult = -1
 
 // finished adds the end of a stage: its output, how far the party is, and what may be
 // forgotten of the stage before.
 func (w *walk) finished(output int) {
+	before := w.now.Disk
 	w.keep(output, 2)
-	w.record(0, 1)
+	w.record(0, 1) // how many points are bound
+	w.debt, w.now.Disk = w.now.Disk-before, before
 }
 
 // setup adds key generation and the moments.
 func (w *walk) setup() {
 	const greeting = 6 // trips: TLS, the stream, the hello, after a first attempt that may be too early
 	w.now.Network += greeting * w.host.Link.Latency / 1e3
-	for _, part := range newCourse(w.terms).parts {
-		var pack, unpack, common mhe.Work // of the sum
-		var hash mhe.Work
-		for _, level := range part.Levels() {
-			top := level + w.set.Special()
-			pack, unpack = pack.Add(mhe.OpPack, top, 1), unpack.Add(mhe.OpUnpack, top, 1)
-			common, hash = common.Add(mhe.OpUniform, top, 1), hash.Add(mhe.OpHash, top, 1)
+	for _, group := range newCourse(w.terms).keys {
+		var rounds []act
+		var learn mhe.Work // keys from the sums
+		for _, part := range group {
+			var pack, unpack, hash, common mhe.Work // of a share, and of what makes keys of it
+			for _, level := range part.Levels() {
+				top := level + w.set.Special()
+				pack, unpack = pack.Add(mhe.OpPack, top, 1), unpack.Add(mhe.OpUnpack, top, 1)
+				hash, common = hash.Add(mhe.OpHash, top, 1), common.Add(mhe.OpUniform, top, 1)
+			}
+			rounds = append(rounds, act{
+				share: part.Size(), result: part.Size(), derived: true,
+				gen: part.Work().Then(pack, 1).Then(hash, 1), add: unpack, finish: pack, accept: unpack,
+			})
+			learn = learn.Then(unpack, 1).Then(hash, 1).Then(common, 1)
 		}
-		key := common.Then(hash, 1)
-		w.round(act{
-			share: part.Size(), result: part.Size(), derived: true,
-			gen: part.Work().Then(pack, 1), add: unpack, finish: pack.Then(key, 1), accept: unpack.Then(key, 1),
-		})
-		w.finished(part.Size())
+		w.atOnce(rounds)
+		w.everyone(learn)
+		w.finished(group.size())
 	}
 	level := w.set.MaskLevel()
 	pair, one := cipher(level), mhe.Work{}.Add(mhe.OpUnpack, level, 1)

@@ -2,6 +2,7 @@ package study
 
 import (
 	"math"
+	"slices"
 
 	"github.com/nereid-mhe/nereid/bootstrap"
 	"github.com/nereid-mhe/nereid/mhe"
@@ -52,6 +53,8 @@ func (w *walk) regressionStep() {
 func (w *walk) networkStep() {
 	n := w.cfg.Parties
 	price := w.net.Price(w.host.Costs, nn.Link{Mbit: w.host.Link.Mbit, Latency: w.host.Link.Latency}, w.cfg.Fanout)
+	w.debt = max(0, w.debt-w.slower(n)*price.Map)
+	w.settle()
 	rounds, bytes := 0, 0 // one after another
 	for _, p := range w.net.Points {
 		if !p.Skipped {
@@ -67,9 +70,9 @@ func (w *walk) networkStep() {
 	for _, part := range w.net.Parts {
 		c := w.net.UpdateConfig(part, 0)
 		bytes += c.Count * (2*w.bytesOf(c.In) + w.bytesOf(c.Out))
-		n := polys * c.Count
-		model += n * w.bytesOf(c.Out)
-		output = output.Add(mhe.OpPack, c.Out, float64(n)).Add(mhe.OpUnpack, c.Out, float64(n))
+		kept := polys * c.Count
+		model += kept * w.bytesOf(c.Out)
+		output = output.Add(mhe.OpPack, c.Out, float64(kept)).Add(mhe.OpUnpack, c.Out, float64(kept))
 		w.everyone(w.net.PrepareWork(c)) // with the step's learning rate
 	}
 	w.everyone(output)
@@ -98,15 +101,21 @@ func (w *walk) predictions() {
 		w.finished(w.net.Query.Weights * mhe.CipherShape(w.set, w.set.MaxLevel()).Size())
 		query = w.networkQuery
 	}
-	for range w.policy.openings() {
-		w.now.Network += trip
-		query()
+	before, sent := w.now, slices.Clone(w.sent)
+	w.now, w.sent = Span{}, make([]int64, len(sent))
+	w.now.Network += trip
+	query()
+	w.repeat(w.policy.openings()) // windows are open by then
+	w.now.Compute, w.now.Network, w.now.Disk = w.now.Compute+before.Compute, w.now.Network+before.Network, w.now.Disk+before.Disk
+	for i := range sent {
+		w.sent[i] += sent[i]
 	}
 }
 
 // asked adds what the root does with a request before and after the round, and the
 // ledgers of all parties.
 func (w *walk) asked(request int) {
+	w.settle()
 	var fresh window
 	w.now.Network += 8*float64(request)/(w.host.Link.Mbit*1e6) + fresh.open(request, w.host)
 	w.keep(request, 1)

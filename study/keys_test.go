@@ -88,6 +88,6 @@ func TestProductKeysAreBoundToTheFirstRound(t *testing.T) {
 	sums, err := p.made.add(start, first, s.common(s.keyPoint(first)), b, func() (mhe.Share, error) { return sum, nil })
 	require.NoError(t, err)
 	p.transport, p.log = newHub(3, s.maxMessage()).seat(p.id), slog.New(slog.DiscardHandler)
-	_, _, err = p.generateKeyPart(context.Background(), second, sums)
+	_, err = p.generateKeyGroup(context.Background(), keyGroup{second}, sums)
 	require.ErrorIs(t, err, protocols.ErrBound)
 }

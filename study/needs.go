@@ -31,11 +31,10 @@ type Needs struct {
 // Needs returns what the study is expected to take.
 func (t Terms) Needs() Needs {
 	var n Needs
-	part := 0
-	for _, p := range newCourse(t.terms).parts {
-		size := p.Size()
-		n.Setup += int64(size)
-		part = max(part, size)
+	group := 0
+	for _, g := range newCourse(t.terms).keys {
+		n.Setup += int64(g.size())
+		group = max(group, g.size())
 	}
 	if t.net != nil { // its bytes and memory depend on no costs and no link
 		price := t.net.Price(mhe.Costs{}, nn.Link{Mbit: 1}, t.cfg.Fanout)
@@ -43,8 +42,8 @@ func (t Terms) Needs() Needs {
 	} else {
 		t.needsOfRegression(&n)
 	}
-	const stages, copies = 2, 2 // a share is in the journal, and in what the transport keeps for peers
-	n.Disk = n.Setup + stages*copies*max(int64(part), n.Step)
+	const stages, copies = 2, 2 // a share of a step is in the journal, and all that is sent may be spilled
+	n.Disk = n.Setup + stages*copies*max(int64(group), n.Step)
 	return n
 }
 

@@ -1,6 +1,7 @@
 package study
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,31 +176,26 @@ func (n *Node) Run(ctx context.Context) error {
 		return older
 	}
 	err := n.run(inner, cancel)
-	switch again := context.Cause(inner); {
-	case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, again)):
+	cause := context.Cause(inner)
+	switch own := cause != nil && !errors.Is(cause, context.Cause(ctx)); {
+	case own: // whatever ctx did later
+		return cause
+	case ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, cause)):
 		return nil
-	case ctx.Err() == nil && again != nil:
-		return again
 	}
 	return err
 }
 
-func (n *Node) run(ctx context.Context, cancel context.CancelCauseFunc) error {
+func (n *Node) run(ctx context.Context, cancel context.CancelCauseFunc) (err error) {
 	done, err := n.done()
 	if err != nil {
 		return err
 	}
-	stop := func() {}
-	defer func() { stop() }()
-	var labels []protocols.Label // of the last stage
-	if done > 0 {
-		if labels, err = n.tidy(done); err != nil {
-			return err
-		}
-		if stop, err = n.again(ctx, cancel, done-1); err != nil {
-			return err
-		}
+	labels, stop, err := n.resume(ctx, cancel, done)
+	if err != nil {
+		return err
 	}
+	defer func() { stop() }()
 	k, err := n.load(done)
 	if err != nil {
 		return err
@@ -208,7 +204,9 @@ func (n *Node) run(ctx context.Context, cancel context.CancelCauseFunc) error {
 		return err
 	}
 	last := noEnding()
-	defer func() { _ = last.wait() }() // its error, if there is one, ended the run
+	defer func() { // an error there comes before what it, or a shutdown, ended
+		err = cmp.Or(last.wait(), err)
+	}()
 	for ; ; done++ {
 		s, ok := n.at(done)
 		if !ok || s.kind == queryStage { // what is asked next is taken up when all before is durable
@@ -238,6 +236,19 @@ func (n *Node) run(ctx context.Context, cancel context.CancelCauseFunc) error {
 		last = n.end(done, conclusion{out: out, used: used, before: labels, k: k, ask: a, stop: stop}, cancel)
 		labels = used
 	}
+}
+
+// resume does what a restarted node owes to its last stage: it begins the second run of
+// it. It returns the labels of its shares, and what stops that run.
+func (n *Node) resume(ctx context.Context, cancel context.CancelCauseFunc, done int) (labels []protocols.Label, stop func(), err error) {
+	if done == 0 {
+		return nil, func() {}, nil
+	}
+	if labels, err = n.tidy(done); err != nil {
+		return nil, nil, err
+	}
+	stop, err = n.again(ctx, cancel, done-1)
+	return labels, stop, err
 }
 
 func (n *Node) isRoot() bool { return n.id == n.tree.Root() }

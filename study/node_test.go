@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -79,14 +80,24 @@ func (c *cluster) early(m protocols.Message) bool {
 	course, stage := newCourse(c.terms.terms), 0
 	switch p := m.Point; p.Protocol {
 	case "keys1", "keys2":
-		stage = slices.IndexFunc(course.parts, func(k mhe.KeyPart) bool {
-			at := c.terms.keyPoint(k)
-			return at.Protocol == p.Protocol && at.Place == p.Place
+		stage = slices.IndexFunc(course.keys, func(g keyGroup) bool {
+			return slices.ContainsFunc(g, func(k mhe.KeyPart) bool {
+				at := c.terms.keyPoint(k)
+				return at.Protocol == p.Protocol && at.Place == p.Place
+			})
 		})
 	case "moments", "decrypt":
-		stage = len(course.parts)
-	case "gradient", "refresh", "update":
-		stage = len(course.parts) + 1 + int(p.Step)
+		stage = len(course.keys)
+	case "refresh", "gradient", "update":
+		var query int
+		switch _, err := fmt.Sscanf(p.Place, "query %d ", &query); {
+		case err == nil:
+			stage = course.trained() + course.layout + query
+		case strings.HasPrefix(p.Place, "layout "):
+			stage = course.trained()
+		default:
+			stage = len(course.keys) + 1 + int(p.Step)
+		}
 	case "query", "switch":
 		stage = course.trained() + course.layout + int(p.Step)
 	}

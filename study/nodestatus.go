@@ -53,7 +53,7 @@ func (n *Node) reached(done int, k knowledge) error {
 	at.Elapsed = time.Since(n.since)
 	n.status.Progress = at
 	n.status.Trained, n.status.Model = done >= n.trained(), k.chain
-	if n.public == nil && done > len(n.parts) {
+	if n.public == nil && done > len(n.keys) {
 		public, err := publication(n.terms, k)
 		if err != nil {
 			n.mu.Unlock()
@@ -75,7 +75,7 @@ func (n *Node) reached(done int, k knowledge) error {
 
 // progress returns the phase after so many stages.
 func (n *Node) progress(done int) Progress {
-	setup, train := len(n.parts)+1, n.trained()
+	setup, train := len(n.keys)+1, n.trained()
 	switch {
 	case done < setup:
 		return Progress{Phase: "setup", Step: done, Steps: setup}

@@ -143,7 +143,7 @@ func (p *party) machine(t task) (*round, error) {
 	return protocols.NewRound(protocols.Config{
 		Self: p.id, Tree: tree, Point: p.point(t.protocol, t.step, t.place), Journal: p.journal,
 		Context:  slices.Concat(p.context, t.context),
-		HasInput: t.hasInput, Input: t.input, Result: t.result, Lossless: p.pace.simulated(),
+		HasInput: t.hasInput, Input: t.input, Result: t.result, Lossless: p.pace.simulated,
 	}, p.rules(t))
 }
 

@@ -16,24 +16,74 @@ import (
 	"github.com/nereid-mhe/nereid/protocols"
 )
 
-// maxKeyPart bounds the bytes of a share of key generation: a network needs
-// hundreds of keys of megabytes each.
-const maxKeyPart = 64 << 20
+// A network needs hundreds of keys of megabytes each.
+const (
+	maxKeyPart  = 8 << 20  // bytes of a share of key generation
+	maxKeyGroup = 64 << 20 // bytes of the shares that a party makes at once
+)
 
-// generateKeys runs the rounds of key generation: phase PREPARE. Each ends with
-// the sum going down the tree, from which every party makes the same keys.
+// A keyGroup is rounds of key generation that run at once: while shares of one travel
+// up the tree or their sum comes down, those of the next are made.
+type keyGroup []mhe.KeyPart
+
+// keyGroups returns the rounds of key generation in groups. Those that need the sum of
+// others come in a later group.
+func (t *terms) keyGroups() (groups []keyGroup) {
+	size := 0
+	for _, part := range t.keyPlan.Parts(t.set, maxKeyPart) {
+		last := len(groups) - 1
+		if last < 0 || size+part.Size() > maxKeyGroup || part.Second() != groups[last][0].Second() {
+			groups, last, size = append(groups, nil), last+1, 0
+		}
+		groups[last] = append(groups[last], part)
+		size += part.Size()
+	}
+	return groups
+}
+
+// size returns the bytes of a party's shares, and of their sums.
+func (g keyGroup) size() (bytes int) {
+	for _, part := range g {
+		bytes += part.Size()
+	}
+	return bytes
+}
+
+// generateKeys runs the rounds of key generation one after another: phase PREPARE. Each
+// ends with the sum going down the tree, from which every party makes the same keys.
 func (p *party) generateKeys(ctx context.Context) error {
 	sums, err := p.made.start(p.terms)
 	if err != nil {
 		return err
 	}
 	for _, part := range p.keyPlan.Parts(p.set, maxKeyPart) {
-		if sums, _, err = p.generateKeyPart(ctx, part, sums); err != nil {
+		err := p.generateKeyPart(ctx, part, sums, func(b []byte, decode func() (mhe.Share, error)) (err error) {
+			sums, err = p.made.add(sums, part, p.common(p.keyPoint(part)), b, decode)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
 	p.keys, err = p.made.finish(sums)
 	return err
+}
+
+// generateKeyGroup runs the rounds of a group, after those of sums, and returns the
+// encoded sums one after another.
+func (p *party) generateKeyGroup(ctx context.Context, group keyGroup, sums *keySums) ([]byte, error) {
+	encoded := make([][]byte, len(group))
+	err := together(ctx, len(group), func(ctx context.Context, i int) error {
+		return p.generateKeyPart(ctx, group[i], sums, func(b []byte, decode func() (mhe.Share, error)) error {
+			sum, err := decode() // what is not one is refused while it is known who sent it
+			for _, x := range sum {
+				rns.Return(x)
+			}
+			encoded[i] = b
+			return err
+		})
+	})
+	return slices.Concat(encoded...), err
 }
 
 // keyPoint is the place of a round of key generation.
@@ -45,9 +95,9 @@ func (t *terms) keyPoint(part mhe.KeyPart) protocols.Point {
 	return t.point(protocol, 0, part.Name())
 }
 
-// generateKeyPart is one round of key generation, after those of sums. encoded is
-// its sum, from which [keyCache.add] makes next again.
-func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *keySums) (next *keySums, encoded []byte, err error) {
+// generateKeyPart is one round of key generation, after those of sums. take gets its
+// sum encoded, and a function that decodes it.
+func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *keySums, take func(encoded []byte, decode func() (mhe.Share, error)) error) error {
 	point := p.keyPoint(part)
 	shape, common := part.Shape(), p.common(point)
 	t := task{phase: phaseSetup, protocol: point.Protocol, place: point.Place, shape: shape, derived: true, result: true}
@@ -61,23 +111,17 @@ func (p *party) generateKeyPart(ctx context.Context, part mhe.KeyPart, sums *key
 		}
 		return part.Share(p.sk, common, p.private(l), ephemeral.Private(p.seed).Sub("ephemeral"), sums.relin)
 	}
-	add := func(b []byte, decode func() (mhe.Share, error)) (err error) {
-		next, err = p.made.add(sums, part, common, b, decode)
-		encoded = b
-		return err
-	}
 	t.finish = func(s mhe.Share) ([]byte, error) {
 		b, err := shape.Encode(s)
 		if err != nil {
 			return nil, err
 		}
-		return b, add(b, func() (mhe.Share, error) { return s, nil })
+		return b, take(b, func() (mhe.Share, error) { return s, nil })
 	}
 	t.accept = func(b []byte) error {
-		return add(b, func() (mhe.Share, error) { return shape.Decode(b) })
+		return take(b, func() (mhe.Share, error) { return shape.Decode(b) })
 	}
-	err = p.run(ctx, t)
-	return next, encoded, err // not in one: the run sets the others
+	return p.run(ctx, t)
 }
 
 // relinearisation is the place of the first round of the product keys.

@@ -25,7 +25,7 @@ type stage struct {
 type stageKind uint8
 
 const (
-	keyStage     stageKind = iota // a part of key generation
+	keyStage     stageKind = iota // a group of rounds of key generation
 	momentsStage                  // the moments of all rows
 	stepStage                     // a step of training
 	layoutStage                   // a network's weights in the layout for queries
@@ -50,14 +50,14 @@ func (s stage) String() string {
 
 // A course is the order of the stages of a study.
 type course struct {
-	parts    []mhe.KeyPart
+	keys     []keyGroup
 	training int // steps
 	layout   int // 1 or 0 stages
 	queries  int // at most
 }
 
 func newCourse(t *terms) course {
-	c := course{parts: t.keyPlan.Parts(t.set, maxKeyPart), training: t.steps(), queries: t.policy.openings()}
+	c := course{keys: t.keyGroups(), training: t.steps(), queries: t.policy.openings()}
 	if t.net != nil && c.queries > 0 {
 		c.layout = 1
 	}
@@ -69,7 +69,7 @@ func (c course) at(n int) (stage, bool) {
 	for _, k := range []struct {
 		kind  stageKind
 		count int
-	}{{keyStage, len(c.parts)}, {momentsStage, 1}, {stepStage, c.training}, {layoutStage, c.layout}, {queryStage, c.queries}} {
+	}{{keyStage, len(c.keys)}, {momentsStage, 1}, {stepStage, c.training}, {layoutStage, c.layout}, {queryStage, c.queries}} {
 		if n < k.count {
 			return stage{k.kind, n}, true
 		}
@@ -79,7 +79,7 @@ func (c course) at(n int) (stage, bool) {
 }
 
 // trained is the number of stages up to the last step.
-func (c course) trained() int { return len(c.parts) + 1 + c.training }
+func (c course) trained() int { return len(c.keys) + 1 + c.training }
 
 // A knowledge is what a party knows after some stages. It follows from the outputs
 // of these stages and is not changed.
@@ -108,8 +108,7 @@ type member struct {
 func (m *member) act(ctx context.Context, p *party, s stage, k knowledge, ask []byte) ([]byte, error) {
 	switch s.kind {
 	case keyStage:
-		_, sum, err := p.generateKeyPart(ctx, m.parts[s.index], k.sums)
-		return sum, err
+		return p.generateKeyGroup(ctx, m.keys[s.index], k.sums)
 	case momentsStage:
 		v, err := p.moments(ctx, m.table, m.prep.unit == 0)
 		return encodeMoments(v), err
@@ -212,15 +211,23 @@ func (m *member) learn(s stage, k knowledge, out []byte) (knowledge, error) {
 }
 
 func (m *member) learnKeys(i int, k knowledge, out []byte) (knowledge, error) {
-	part := m.parts[i]
-	sums, err := m.tools.made.add(k.sums, part, m.common(m.keyPoint(part)), out, func() (mhe.Share, error) { return part.Shape().Decode(out) })
-	if err != nil {
-		return k, err
+	if want := m.keys[i].size(); len(out) != want {
+		return k, fmt.Errorf("study: %w: sums of keys of %d bytes, want %d", ErrDamaged, len(out), want)
 	}
-	if k.sums = sums; i+1 < len(m.parts) {
+	for _, part := range m.keys[i] {
+		b := out[:part.Size()]
+		out = out[part.Size():]
+		var err error
+		k.sums, err = m.tools.made.add(k.sums, part, m.common(m.keyPoint(part)), b, func() (mhe.Share, error) { return part.Shape().Decode(b) })
+		if err != nil {
+			return k, err
+		}
+	}
+	if i+1 < len(m.keys) {
 		return k, nil
 	}
-	if k.keys, err = m.tools.made.finish(sums); err == nil {
+	var err error
+	if k.keys, err = m.tools.made.finish(k.sums); err == nil {
 		k.ev = mhe.NewCKKS(k.keys, 1)
 	}
 	return k, err

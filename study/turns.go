@@ -94,20 +94,18 @@ func (q *queue) Pop() any {
 // A pace is what keeps the many parties of a simulation from all being in the middle of
 // large things at once. The zero pace is that of a node, which is one party.
 type pace struct {
-	owners int           // whose tensors are refreshed at the same time; 0 for all
-	leaves chan struct{} // a place for each that makes a share in the setup
+	simulated bool          // all parties are in this process: nothing is lost, nobody restarts
+	owners    int           // whose tensors are refreshed at the same time; 0 for all
+	leaves    chan struct{} // a place for each that makes a share in the setup
 }
 
 // newPace returns the pace of a simulation: enough at once to keep the cores busy.
-func newPace(cores int) pace { return pace{2 * cores, make(chan struct{}, cores)} }
-
-// simulated reports whether all parties are in this process, where nothing is lost.
-func (p pace) simulated() bool { return p.leaves != nil }
+func newPace(cores int) pace { return pace{true, 2 * cores, make(chan struct{}, cores)} }
 
 // leaf waits until a party without children may make its share in a round without
 // input. When line has sent that, or when done is called, another one may.
 func (p pace) leaf(ctx context.Context, line Line) (_ Line, done func(), err error) {
-	if !p.simulated() {
+	if !p.simulated {
 		return line, func() {}, nil
 	}
 	select {

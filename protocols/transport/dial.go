@@ -135,6 +135,7 @@ func (d dialer) dial(address string) (*grpc.ClientConn, *knock, error) {
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.ForceCodecV2(newCodec())),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
+		grpc.WithWriteBufferSize(maxBatch),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
 	)

@@ -43,7 +43,8 @@
 //
 //	open lines · senders · MaxBody + MemoryLimit + neighbours · one message to relay
 //
-// bytes are in use, besides the buffers of the connections.
+// bytes are in use, besides what is in the connections: a window of 16 MiB of each stream
+// that is not read, of which a key has maxConnections·maxStreams, 256 MiB.
 //
 // Peers: a peer that breaks the rules is refused with a [PeerError], logged and
 // counted in [Stats]. Connections that do not get to a handshake, and those of one

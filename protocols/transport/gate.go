@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -17,35 +16,8 @@ import (
 const (
 	maxHandshakes  = 64 // connections whose peer is not known yet
 	maxConnections = 8  // of one key
+	maxStreams     = 2  // of a connection, each with a window
 )
-
-// A traffic counts the bytes on the wire from and to a peer.
-type traffic struct{ in, out atomic.Int64 }
-
-// A wireConn counts bytes, at first its own and those of the peer when it is known.
-type wireConn struct {
-	net.Conn
-	count atomic.Pointer[traffic]
-}
-
-func newWireConn(c net.Conn, count *traffic) *wireConn {
-	limitBacklog(c)
-	w := &wireConn{Conn: c}
-	w.count.Store(count)
-	return w
-}
-
-func (w *wireConn) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
-	w.count.Load().in.Add(int64(n))
-	return n, err
-}
-
-func (w *wireConn) Write(b []byte) (int, error) {
-	n, err := w.Conn.Write(b)
-	w.count.Load().out.Add(int64(n))
-	return n, err
-}
 
 // authInfo is what a gRPC handler knows of the connection it serves.
 type authInfo struct {
@@ -108,7 +80,7 @@ func (g *gate) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	wired.count.Store(total)
 	key := string(who.Key)
 	g.enter(key, wired)
-	gated := &gatedConn{conn, func() { g.leave(key, wired) }}
+	gated := &gatedConn{&batchedConn{conn, wired}, func() { g.leave(key, wired) }}
 	return gated, authInfo{tlsInfo(state), who, gated}, nil
 }
 
@@ -192,6 +164,9 @@ func (k *knock) ClientHandshake(ctx context.Context, authority string, raw net.C
 	k.mu.Lock()
 	k.until = info.(credentials.TLSInfo).State.PeerCertificates[0].NotAfter
 	k.mu.Unlock()
+	if wired, ok := raw.(*wireConn); ok {
+		conn = &batchedConn{conn, wired}
+	}
 	return &alertConn{conn, k}, info, nil
 }
 

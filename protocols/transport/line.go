@@ -160,7 +160,8 @@ func (l *Line) take() (protocols.Message, bool) {
 	t := l.ready[0]
 	l.ready = l.ready[1:]
 	m := t.message()
-	t.data, t.whole, t.taken, t.queued = nil, false, true, false
+	t.drop()
+	t.taken, t.queued = true, false
 	delete(l.busy, t.msg.From)
 	r.promote()
 	if len(l.ready) > 0 {

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -150,8 +149,9 @@ func (e *Endpoint) onChunk(l *link, c *wire.Chunk, data *mem.Reader) error {
 	if err != nil || t == nil {
 		return err
 	}
-	hash := sha256.Sum256(body)
-	m := t.msg.WithBody(body, hash)
+	m := t.msg
+	m.Body = body
+	m = m.Hashed()
 	right := m.Checksum() == m.Sum
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -163,7 +163,7 @@ func (e *Endpoint) onChunk(l *link, c *wire.Chunk, data *mem.Reader) error {
 			t.up.tell(t, sayWant)
 		}
 	case right:
-		t.whole, t.hash = true, hash
+		t.whole, t.verified = true, m
 		e.landed(t)
 	default:
 		wanted := t.wanted
@@ -286,7 +286,8 @@ func (e *Endpoint) onHave(by *neighbour, id [32]byte) {
 // release lets go of a body that was passed on, and asks for another.
 func (e *Endpoint) release(t *transfer) {
 	t.up.settle(t)
-	t.data, t.whole, t.taken = nil, false, true
+	t.drop()
+	t.taken = true
 	if !t.custody {
 		return
 	}

@@ -38,8 +38,9 @@ func (e *Endpoint) listen() error {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minLiveness / 2, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxFrame),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
+		grpc.WriteBufferSize(maxBatch),
 		grpc.WaitForHandlers(true),
-		grpc.MaxConcurrentStreams(4),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(16<<10),
 	)
 	wire.RegisterTransportServiceServer(e.server, &service{e: e})

@@ -32,10 +32,11 @@ type transfer struct {
 	gone     bool // forgotten
 	told     word // what waits in a link's talk
 
-	data  []byte   // of the body, what is here of it in memory
-	file  string   // where the body is instead, if it was spilled
-	hash  [32]byte // of the body, when that was verified
-	whole bool     // the body is here, complete and verified
+	data  []byte // of the body, what is here of it in memory
+	file  string // where the body is instead, if it was spilled
+	whole bool   // the body is here, complete and verified
+
+	verified protocols.Message // with the body and its hash, when that was verified
 
 	// On the way here:
 	taken    bool   // the body was here and was passed on for good
@@ -62,7 +63,8 @@ func (t *transfer) mine() bool { return t.down == nil }
 
 // reset forgets the body, so that it can be asked for again from the beginning.
 func (t *transfer) reset() {
-	t.data, t.whole, t.taken, t.wanted, t.queued = nil, false, false, false, false
+	t.drop()
+	t.taken, t.wanted, t.queued = false, false, false
 	t.attempt++
 	if t.size == 0 {
 		t.whole = true
@@ -97,12 +99,15 @@ func (t *transfer) want() {
 	}
 }
 
+// drop lets go of the body.
+func (t *transfer) drop() { t.data, t.verified, t.whole = nil, protocols.Message{}, false }
+
 // message returns the message with its body, which was verified.
 func (t *transfer) message() protocols.Message {
 	if t.size == 0 {
 		return t.msg
 	}
-	return t.msg.WithBody(t.data, t.hash)
+	return t.verified
 }
 
 // A word is something to say about a transfer.
