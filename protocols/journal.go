@@ -27,11 +27,12 @@ type Journal interface {
 	// *[CorruptError] if the entry is damaged.
 	Share(l Label, gen func() ([]byte, error)) ([]byte, error)
 
-	// Derive is Share for a gen whose bytes follow from l and the party's seed alone.
+	// Derive is Share for a gen that gives the same bytes whenever it is called: those
+	// follow from l, the party's seed, and rows that do not change during a study.
 	// In place of the bytes, which may be a hundred megabytes, the journal may record
 	// their checksum, durably before they are returned. Then gen is called whenever the
 	// share is asked for, and its bytes are returned if they are those recorded, else a
-	// *[CorruptError]: still no label ever gets a second share.
+	// *[CorruptError]: still no label ever gets a second share, whatever has changed.
 	Derive(l Label, gen func() ([]byte, error)) ([]byte, error)
 }
 

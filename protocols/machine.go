@@ -70,8 +70,8 @@ type Rules[S any] struct {
 	// called when the journal has the share's bytes.
 	Gen func(l Label) (S, error)
 
-	// Derived says that the bytes of the share follow from the label and the party's
-	// seed alone, not from data of its own: see [Journal.Derive].
+	// Derived says that Gen gives the same bytes whenever it is called: see
+	// [Journal.Derive].
 	Derived bool
 
 	// Add returns acc + s. It is exact, commutative and associative, so that the

@@ -30,7 +30,7 @@ func (w *walk) regressionStep() {
 	w.everyone(w.plan.Count.Work)
 	w.round(act{
 		share: mhe.CipherShape(w.set, in).Size(), result: noResult,
-		gen: cipher(in).Then(packs, 2), add: unpacks, // packed for its hash too
+		derived: true, gen: cipher(in).Then(packs, 2), add: unpacks, // packed for its hash too
 	})
 	share, finish := nn.RefreshWork(w.plan.RefreshConfig())
 	result := w.bytesOf(top)
@@ -48,14 +48,13 @@ func (w *walk) regressionStep() {
 
 // networkStep adds a step of a network, in whose rounds every party is a root. What
 // all compute and the legs of the rounds are priced by the plan. Rounds of all owners
-// run at once: they share transactions of the journal, and while shares for some parts
-// are written, others are made. Those of local refreshes are derived.
+// run at once: they share transactions of the journal.
 func (w *walk) networkStep() {
 	n := w.cfg.Parties
 	price := w.net.Price(w.host.Costs, nn.Link{Mbit: w.host.Link.Mbit, Latency: w.host.Link.Latency}, w.cfg.Fanout)
 	w.debt = max(0, w.debt-w.slower(n)*price.Map)
 	w.settle()
-	rounds, bytes := 0, 0 // one after another
+	rounds := 0 // one after another
 	for _, p := range w.net.Points {
 		if !p.Skipped {
 			rounds += w.net.Passes
@@ -69,18 +68,15 @@ func (w *walk) networkStep() {
 	}
 	for _, part := range w.net.Parts {
 		c := w.net.UpdateConfig(part, 0)
-		bytes += c.Count * (2*w.bytesOf(c.In) + w.bytesOf(c.Out))
 		kept := polys * c.Count
 		model += kept * w.bytesOf(c.Out)
 		output = output.Add(mhe.OpPack, c.Out, float64(kept)).Add(mhe.OpUnpack, c.Out, float64(kept))
 		w.everyone(w.net.PrepareWork(c)) // with the step's learning rate
 	}
 	w.everyone(output)
-	compute := w.slower(n) * (price.Refresh + price.Update)
-	w.now.Compute += w.slower(n)*(price.Map+w.host.Wire*float64(price.IterationBytes)) + compute
+	w.now.Compute += w.slower(n) * (price.Map + price.Refresh + price.Update + w.host.Wire*float64(price.IterationBytes))
 	w.now.Network += price.Network
 	w.record(0, rounds*commitsShare)
-	w.now.Disk += max(0, float64(bytes*w.host.Sharing)*w.host.Byte-compute)
 	for i := range w.sent {
 		w.sent[i] += price.IterationBytes
 	}

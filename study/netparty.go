@@ -259,7 +259,7 @@ func (u *update) owner() bool { return u.tree.Root() == u.id }
 // data in the clear. The label has no input and is known before the round.
 func (u *update) gather(ctx context.Context, g []mhe.Tensor) error {
 	in := u.r.InputShape()
-	t := task{phase: phaseCombine, protocol: "gradient", place: u.place, step: u.step, tree: u.tree, context: u.chain[:], shape: in}
+	t := task{phase: phaseCombine, protocol: "gradient", place: u.place, step: u.step, tree: u.tree, context: u.chain[:], shape: in, derived: true}
 	label := protocols.Label{Point: u.point(t.protocol, t.step, t.place), Digest: protocols.Digest(slices.Concat(u.context, t.context), nil, false)}
 	if err := u.compute(phaseCombine, func() error { return u.rerandomise(label, g) }); err != nil {
 		return err
@@ -332,7 +332,7 @@ func (u *update) refresh(ctx context.Context) (out []mhe.Tensor, err error) {
 	in, top := u.r.InputShape(), u.r.OutputShape()
 	t := task{
 		phase: phaseReduce, protocol: "update", place: u.place, step: u.step, tree: u.tree,
-		context: slices.Concat(u.chain[:], hash[:]), shape: u.r.Shape(), hasInput: true, result: true, maxIn: max(in.Size(), top.Size()),
+		context: slices.Concat(u.chain[:], hash[:]), shape: u.r.Shape(), derived: true, hasInput: true, result: true, maxIn: max(in.Size(), top.Size()),
 	}
 	var c1, a mhe.Share
 	t.open = func(b []byte) (err error) {

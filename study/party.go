@@ -119,7 +119,7 @@ type task struct {
 
 	shape   mhe.Shape
 	gen     func(l protocols.Label) (mhe.Share, error)
-	derived bool // gen uses the label, what it covers and the seed, and no row
+	derived bool // gen gives the same bytes whenever it is called, and has no other effect
 
 	hasInput bool
 	input    []byte // at the root
@@ -246,7 +246,7 @@ var (
 func (p *party) Sum(ctx context.Context, step int, g mhe.Tensor) (total mhe.Tensor, err error) {
 	shape := mhe.CipherShape(p.set, g.Level())
 	t := task{
-		phase: phaseCombine, protocol: "gradient", step: step, context: p.chain[:], shape: shape,
+		phase: phaseCombine, protocol: "gradient", step: step, context: p.chain[:], shape: shape, derived: true,
 		gen: func(l protocols.Label) (mhe.Share, error) {
 			own, err := g.Share()
 			if err != nil {
