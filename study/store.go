@@ -2,10 +2,10 @@ package study
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -86,10 +86,8 @@ func (s *FileStore) put(path, name string, value []byte) error {
 	if err != nil {
 		return err
 	}
-	sum := storeSum(name, value)
-	_, err = f.Write(value)
-	if err == nil {
-		_, err = f.Write(sum[:])
+	if _, err = f.Write(value); err == nil {
+		_, err = f.Write(storeSum(name, value))
 	}
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
@@ -112,11 +110,11 @@ func (s *FileStore) Get(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("study: %w", err)
 	}
-	n := len(b) - sha256.Size
+	n := len(b) - crc32.Size
 	if n < 0 {
 		return nil, fmt.Errorf("study: %s: %w: it is cut short", path, ErrDamaged)
 	}
-	if sum := storeSum(name, b[:n]); !bytes.Equal(sum[:], b[n:]) {
+	if !bytes.Equal(storeSum(name, b[:n]), b[n:]) {
 		return nil, fmt.Errorf("study: %s: %w: it does not match its checksum", path, ErrDamaged)
 	}
 	return b[:n:n], nil
@@ -134,13 +132,11 @@ func (s *FileStore) Delete(name string) error {
 	return nil
 }
 
-// storeSum is the checksum of a value; it covers the name, so that files cannot be
-// swapped.
-func storeSum(name string, value []byte) (sum [32]byte) {
-	h := sha256.New()
-	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(name)))) // a hash never fails
-	_, _ = h.Write([]byte(name))
-	_, _ = h.Write(value)
-	h.Sum(sum[:0])
-	return sum
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// storeSum is the checksum of a value, which finds faults of disks; it covers the name,
+// so that files are not taken for each other.
+func storeSum(name string, value []byte) []byte {
+	sum := crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, value)
+	return binary.BigEndian.AppendUint32(nil, sum)
 }
