@@ -154,7 +154,7 @@ func checkShare(tx *bolt.Tx, point [32]byte, e entry) error {
 		}
 		share = append(share, piece...)
 	}
-	if shareSum(labelHash(point, e.digest), share) != e.sum {
+	if shareSum(labelHash(point, e.digest), NewPayload(share)) != e.sum {
 		return errors.New("checksum of the share does not match")
 	}
 	return nil

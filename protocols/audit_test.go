@@ -89,7 +89,7 @@ func TestVerifyJournals(t *testing.T) {
 	t.Run("derived shares", func(t *testing.T) {
 		derived := func(file, share string) {
 			j := openJournal(t, file)
-			_, err := j.Derive(testLabel(7, 1), give(strings.Repeat(share, telling)))
+			_, err := derive(j)(testLabel(7, 1), give(strings.Repeat(share, telling)))
 			require.NoError(t, err)
 			require.NoError(t, j.Close())
 		}

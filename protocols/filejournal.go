@@ -2,7 +2,6 @@ package protocols
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -140,11 +139,18 @@ func (j *FileJournal) Close() error {
 
 // Share implements [Journal].
 func (j *FileJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error) {
-	return j.share(l, gen, stateRecorded)
+	p, err := j.share(l, func() (Payload, error) {
+		b, err := gen()
+		if err != nil {
+			return Payload{}, err
+		}
+		return NewPayload(b), nil
+	}, stateRecorded)
+	return p.body, err
 }
 
 // Derive implements [Journal]. It records the checksum only.
-func (j *FileJournal) Derive(l Label, gen func() ([]byte, error)) ([]byte, error) {
+func (j *FileJournal) Derive(l Label, gen func() (Payload, error)) (Payload, error) {
 	return j.share(l, gen, stateDerived)
 }
 
@@ -153,15 +159,15 @@ var errOther = errors.New("the share made again is not the one that was recorded
 
 // share returns the share of l, whatever is recorded of it. A new one is recorded in
 // full or by its checksum, as state says.
-func (j *FileJournal) share(l Label, gen func() ([]byte, error), state state) ([]byte, error) {
+func (j *FileJournal) share(l Label, gen func() (Payload, error), state state) (Payload, error) {
 	point := l.Point.Hash()
 	defer j.points.lock(point)()
 	e, err := j.bind(l, point)
 	if err != nil {
-		return nil, wrapJournal(l, err)
+		return Payload{}, wrapJournal(l, err)
 	}
 	if err := permit(l, e.digest, e.state); err != nil {
-		return nil, err
+		return Payload{}, err
 	}
 	if e.state == stateRecorded {
 		share, err := j.load(l, point, e)
@@ -169,17 +175,17 @@ func (j *FileJournal) share(l Label, gen func() ([]byte, error), state state) ([
 	}
 	share, err := gen()
 	if err != nil {
-		return nil, err
+		return Payload{}, err
 	}
-	made := entry{name: l.String(), digest: l.Digest, state: state, size: uint64(len(share)), sum: shareSum(l.Hash(), share)}
+	made := entry{name: l.String(), digest: l.Digest, state: state, size: uint64(len(share.body)), sum: shareSum(l.Hash(), share)}
 	switch {
 	case e.state != stateDerived:
-		err = j.record(point, made, share)
+		err = j.record(point, made, share.body)
 	case made.size != e.size || made.sum != e.sum:
 		err = &CorruptError{l.String(), errOther}
 	}
 	if err != nil {
-		return nil, wrapJournal(l, err)
+		return Payload{}, wrapJournal(l, err)
 	}
 	return share, nil
 }
@@ -285,8 +291,9 @@ func (j *FileJournal) record(point [32]byte, e entry, share []byte) error {
 }
 
 // load reads the pieces of a recorded share and compares the checksum.
-func (j *FileJournal) load(l Label, point [32]byte, e entry) (share []byte, err error) {
-	err = j.view(func(tx *bolt.Tx) error {
+func (j *FileJournal) load(l Label, point [32]byte, e entry) (Payload, error) {
+	var share []byte
+	err := j.view(func(tx *bolt.Tx) error {
 		share = make([]byte, 0, e.size)
 		for i := 0; uint64(len(share)) < e.size; i++ {
 			piece := getPiece(tx, point, i)
@@ -297,13 +304,11 @@ func (j *FileJournal) load(l Label, point [32]byte, e entry) (share []byte, err 
 		}
 		return nil
 	})
-	if err == nil && shareSum(l.Hash(), share) != e.sum {
+	p := NewPayload(share)
+	if err == nil && shareSum(l.Hash(), p) != e.sum {
 		err = &CorruptError{l.String(), errors.New("checksum of the share does not match")}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return share, nil
+	return p, err
 }
 
 func (j *FileJournal) view(f func(*bolt.Tx) error) error { return access(j.db.View, f) }
@@ -359,9 +364,6 @@ func getCount(tx *bolt.Tx) uint64 {
 
 // shareSum is the checksum of a share; it depends on the label, so that shares
 // cannot be swapped.
-func shareSum(label [32]byte, share []byte) (sum [32]byte) {
-	h := sha256.New()
-	writeFields(h, "nereid/journal/share/v1", label[:], share)
-	h.Sum(sum[:0])
-	return sum
+func shareSum(label [32]byte, share Payload) [32]byte {
+	return hashFields("nereid/journal/share/v2", label[:], share.hash[:])
 }

@@ -33,7 +33,7 @@ type Journal interface {
 	// their checksum, durably before they are returned. Then gen is called whenever the
 	// share is asked for, and its bytes are returned if they are those recorded, else a
 	// *[CorruptError]: still no label ever gets a second share, whatever has changed.
-	Derive(l Label, gen func() ([]byte, error)) ([]byte, error)
+	Derive(l Label, gen func() (Payload, error)) (Payload, error)
 }
 
 // ErrBound is wrapped by every [BoundError].
@@ -148,8 +148,18 @@ func (j *MemoryJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, erro
 }
 
 // Derive implements [Journal]. It keeps the bytes.
-func (j *MemoryJournal) Derive(l Label, gen func() ([]byte, error)) ([]byte, error) {
-	return j.Share(l, gen)
+func (j *MemoryJournal) Derive(l Label, gen func() (Payload, error)) (made Payload, err error) {
+	share, err := j.Share(l, func() (b []byte, err error) {
+		made, err = gen()
+		return made.body, err
+	})
+	switch {
+	case err != nil:
+		return Payload{}, err
+	case made.body == nil: // it was there
+		made = NewPayload(share)
+	}
+	return made, nil
 }
 
 // Forget drops the shares of labels for ever and keeps the bindings; see

@@ -45,7 +45,7 @@ func (c Config) check() error {
 }
 
 // digest returns the digest to which the round's point is bound.
-func (c Config) digest(input payload) [32]byte { return digest(c.Context, input.hash, c.HasInput) }
+func (c Config) digest(input Payload) [32]byte { return digest(c.Context, input.hash, c.HasInput) }
 
 // Digest returns the digest of a round's public data: context, and input if the
 // round has an input leg. It is what the label of the round's shares holds. The
@@ -90,12 +90,12 @@ type Round[S any] struct {
 	fatal    error               // returned by every call once it is set
 	known    bool                // whether label is set, which needs the input
 	label    Label               //
-	input    payload             //
+	input    Payload             //
 	own      bool                // whether the own share is in sum
-	share    []byte              // the own share's bytes, at a leaf
+	share    Payload             // the own share, at a leaf
 	sum      S                   // of the shares so far, at other parties
 	up       bool                // whether the sum was sent, or finished at the root
-	result   *payload            // nil until it is known
+	result   *Payload            // nil until it is known
 	accepted map[source][32]byte // checksum of the message taken from each source
 	sent     []Message           // none if Lossless
 }
@@ -107,14 +107,6 @@ type source struct {
 	leg  Leg
 	peer PartyID
 }
-
-// A payload is a body with its hash, made once for all receivers.
-type payload struct {
-	body []byte
-	hash [32]byte
-}
-
-func newPayload(body []byte) payload { return payload{body, sha256.Sum256(body)} }
 
 // NewRound returns the machine of party cfg.Self. The error joins everything
 // that is wrong with cfg and rules.
@@ -149,13 +141,13 @@ func (r *Round[S]) Start() ([]Message, error) {
 	r.started = true
 	switch {
 	case !r.cfg.HasInput:
-		r.know(r.cfg.digest(newPayload(nil)))
+		r.know(r.cfg.digest(NewPayload(nil)))
 		return r.stop(r.contribute())
 	case r.isRoot:
 		if err := guardErr(func() error { return r.rules.Open(r.cfg.Input) }); err != nil {
 			return r.stop(nil, fmt.Errorf("own input: %w", err))
 		}
-		r.input = newPayload(r.cfg.Input)
+		r.input = NewPayload(r.cfg.Input)
 		r.know(r.cfg.digest(r.input))
 		return r.stop(r.spread())
 	}

@@ -9,13 +9,13 @@ import (
 // check returns a *MessageError unless msg is undamaged and from a peer that has
 // something to say in this leg of this round. Whether it fits the input is
 // checked later. The body comes back with its hash, which is computed here at most once.
-func (r *Round[S]) check(msg Message) (payload, error) {
+func (r *Round[S]) check(msg Message) (Payload, error) {
 	if len(msg.Body) > r.rules.MaxBody {
-		return payload{}, r.refuse(msg, "body", fmt.Errorf("%w: %d bytes, want at most %d", ErrMalformed, len(msg.Body), r.rules.MaxBody))
+		return Payload{}, r.refuse(msg, "body", fmt.Errorf("%w: %d bytes, want at most %d", ErrMalformed, len(msg.Body), r.rules.MaxBody))
 	}
-	body := payload{msg.Body, msg.bodyHash()}
+	body := Payload{msg.Body, msg.bodyHash()}
 	if msg.Sum != msg.checksum(body.hash) {
-		return payload{}, r.refuse(msg, "sum", fmt.Errorf("%w: checksum does not match", ErrMalformed))
+		return Payload{}, r.refuse(msg, "sum", fmt.Errorf("%w: checksum does not match", ErrMalformed))
 	}
 	return body, r.expected(msg)
 }
@@ -57,7 +57,7 @@ func (r *Round[S]) checkDigest(msg Message) error {
 }
 
 // takeInput opens the input, which reveals the digest, and passes it on.
-func (r *Round[S]) takeInput(msg Message, body payload) ([]Message, error) {
+func (r *Round[S]) takeInput(msg Message, body Payload) ([]Message, error) {
 	digest := r.cfg.digest(body)
 	if digest != msg.Digest {
 		return nil, r.refuse(msg, "digest", fmt.Errorf("%w: for another input or context", ErrUnexpected))
@@ -99,7 +99,7 @@ func (r *Round[S]) reminder() []Message {
 	if !r.known || r.own {
 		return nil
 	}
-	return []Message{r.message(LegShare, payload{}, r.cfg.Self)}
+	return []Message{r.message(LegShare, Payload{}, r.cfg.Self)}
 }
 
 // remind takes such a message back. Its content does not matter.
@@ -122,7 +122,7 @@ func (r *Round[S]) contribute() ([]Message, error) {
 	}
 	if len(r.children) == 0 {
 		r.share = share
-	} else if r.sum, err = guard(func() (S, error) { return r.rules.Decode(share) }); err != nil {
+	} else if r.sum, err = guard(func() (S, error) { return r.rules.Decode(share.body) }); err != nil {
 		return nil, fmt.Errorf("own share of %v from the journal: %w", r.label, err)
 	}
 	r.own = true
@@ -130,11 +130,21 @@ func (r *Round[S]) contribute() ([]Message, error) {
 }
 
 // journal returns the party's share: that on record, or what gen makes.
-func (r *Round[S]) journal(gen func() ([]byte, error)) ([]byte, error) {
-	if r.rules.Derived {
-		return r.cfg.Journal.Derive(r.label, gen)
+func (r *Round[S]) journal(gen func() ([]byte, error)) (Payload, error) {
+	if !r.rules.Derived {
+		share, err := r.cfg.Journal.Share(r.label, gen)
+		if err != nil {
+			return Payload{}, err
+		}
+		return NewPayload(share), nil
 	}
-	return r.cfg.Journal.Share(r.label, gen)
+	return r.cfg.Journal.Derive(r.label, func() (Payload, error) {
+		share, err := gen()
+		if err != nil {
+			return Payload{}, err
+		}
+		return NewPayload(share), nil
+	})
 }
 
 // generate returns the bytes of a new share, for the journal.
@@ -196,16 +206,17 @@ func (r *Round[S]) flush() ([]Message, error) {
 	if r.isRoot {
 		return r.finish(sum)
 	}
-	body := r.share
-	r.share = nil
+	p := r.share
+	r.share = Payload{}
 	if len(r.children) > 0 {
-		var err error
-		if body, err = r.encode(sum); err != nil {
+		body, err := r.encode(sum)
+		if err != nil {
 			return nil, err
 		}
+		p = NewPayload(body)
 	}
 	r.up = true
-	return r.emit(LegShare, newPayload(body), r.parent), nil
+	return r.emit(LegShare, p, r.parent), nil
 }
 
 // finish turns the complete sum into the result, at the root.
@@ -221,7 +232,7 @@ func (r *Round[S]) finish(sum S) ([]Message, error) {
 	if !r.cfg.Result {
 		return nil, nil
 	}
-	p := newPayload(result)
+	p := NewPayload(result)
 	r.result = &p
 	return r.emit(LegResult, p, r.children...), nil
 }
@@ -229,7 +240,7 @@ func (r *Round[S]) finish(sum S) ([]Message, error) {
 // takeResult accepts the result and passes it on. After a restart it may come
 // before the children's shares. They are still added when they come, for a parent
 // that restarts later.
-func (r *Round[S]) takeResult(msg Message, body payload) ([]Message, error) {
+func (r *Round[S]) takeResult(msg Message, body Payload) ([]Message, error) {
 	if err := r.checkDigest(msg); err != nil {
 		return nil, err
 	}
@@ -257,7 +268,7 @@ func (r *Round[S]) answer(msg Message) []Message {
 
 // emit returns one message with p for each peer, and remembers it for Start where
 // messages may be lost.
-func (r *Round[S]) emit(leg Leg, p payload, to ...PartyID) []Message {
+func (r *Round[S]) emit(leg Leg, p Payload, to ...PartyID) []Message {
 	out := make([]Message, 0, len(to)+1)
 	for _, peer := range to {
 		out = append(out, r.message(leg, p, peer))
@@ -268,7 +279,7 @@ func (r *Round[S]) emit(leg Leg, p payload, to ...PartyID) []Message {
 	return out
 }
 
-func (r *Round[S]) message(leg Leg, p payload, to PartyID) Message {
+func (r *Round[S]) message(leg Leg, p Payload, to PartyID) Message {
 	m := Message{From: r.cfg.Self, To: to, Point: r.cfg.Point, Leg: leg, Digest: r.label.Digest, Body: p.body}
 	m.Sum = m.checksum(p.hash)
 	return m

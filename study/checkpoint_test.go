@@ -34,10 +34,10 @@ func (r *recorder) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte,
 	return b, err
 }
 
-func (r *recorder) Derive(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
-	b, err := r.Journal.Derive(l, gen)
-	r.note(l, b, err)
-	return b, err
+func (r *recorder) Derive(l protocols.Label, gen func() (protocols.Payload, error)) (protocols.Payload, error) {
+	p, err := r.Journal.Derive(l, gen)
+	r.note(l, p.Body(), err)
+	return p, err
 }
 
 func (r *recorder) note(l protocols.Label, b []byte, err error) {

@@ -351,7 +351,7 @@ func (w *walk) setup() {
 			}
 			rounds = append(rounds, act{
 				share: part.Size(), result: part.Size(), derived: true,
-				gen: part.Work().Then(pack, 1).Then(hash, 1), add: unpack, finish: pack, accept: unpack,
+				gen: part.Work().Then(pack, 1), add: unpack, finish: pack, accept: unpack,
 			})
 			learn = learn.Then(unpack, 1).Then(hash, 1).Then(common, 1)
 		}

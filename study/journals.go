@@ -22,7 +22,7 @@ func (n *noted) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte, er
 }
 
 // Derive implements [protocols.Journal].
-func (n *noted) Derive(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
+func (n *noted) Derive(l protocols.Label, gen func() (protocols.Payload, error)) (protocols.Payload, error) {
 	n.note(l)
 	return n.Journal.Derive(l, gen)
 }
@@ -55,6 +55,10 @@ func (j fleeting) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte, 
 }
 
 // Derive implements [protocols.Journal].
-func (j fleeting) Derive(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
-	return j.Share(l, gen)
+func (j fleeting) Derive(l protocols.Label, gen func() (protocols.Payload, error)) (protocols.Payload, error) {
+	share, err := j.MemoryJournal.Derive(l, gen)
+	if err != nil {
+		return share, err
+	}
+	return share, j.Forget(l)
 }

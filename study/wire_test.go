@@ -231,24 +231,33 @@ type fusedJournal struct {
 }
 
 func (j *fusedJournal) Share(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
-	return j.share(l, gen, j.FileJournal.Share)
+	var b []byte
+	err := j.share(l, func() (_ []byte, err error) {
+		b, err = j.FileJournal.Share(l, gen)
+		return b, err
+	})
+	return b, err
 }
 
-func (j *fusedJournal) Derive(l protocols.Label, gen func() ([]byte, error)) ([]byte, error) {
-	return j.share(l, gen, j.FileJournal.Derive)
+func (j *fusedJournal) Derive(l protocols.Label, gen func() (protocols.Payload, error)) (protocols.Payload, error) {
+	var p protocols.Payload
+	err := j.share(l, func() (_ []byte, err error) {
+		p, err = j.FileJournal.Derive(l, gen)
+		return p.Body(), err
+	})
+	return p, err
 }
 
-func (j *fusedJournal) share(l protocols.Label, gen func() ([]byte, error), with func(protocols.Label, func() ([]byte, error)) ([]byte, error)) (b []byte, err error) {
-	err = j.fuse.do("journal "+l.Point.Protocol, func() error {
+func (j *fusedJournal) share(l protocols.Label, do func() ([]byte, error)) error {
+	return j.fuse.do("journal "+l.Point.Protocol, func() error {
 		j.fuse.disk.RLock()
 		defer j.fuse.disk.RUnlock()
-		b, err = with(l, gen)
+		b, err := do()
 		if err == nil {
 			j.c.note(j.self, l, b)
 		}
 		return err
 	})
-	return b, err
 }
 
 func (j *fusedJournal) Forget(l ...protocols.Label) error {
