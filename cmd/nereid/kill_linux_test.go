@@ -39,9 +39,9 @@ opening: {queriers: [{name: lab, rows: 12}]}
 simulate: {test_fraction: 0.2}
 `
 
-// ringStages are the stages of a trial of ringStudy: five of setup, four steps, and
+// ringStages are the stages of a trial of ringStudy: three of setup, four steps, and
 // one query.
-const ringStages = 10
+const ringStages = 8
 
 // A ringTrial is a directory in which "nereid local" runs ringStudy.
 type ringTrial struct {
