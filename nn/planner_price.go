@@ -262,7 +262,7 @@ func (p *NetworkPlan) optimiserWork() (combine, apply []mhe.Work) {
 	return combine, apply
 }
 
-// maxKeyPart is the size of a part of key generation.
+// maxKeyPart is what a party sends at once in key generation, in bytes.
 const maxKeyPart = 64 << 20
 
 // priceSetup prices key generation: shares of all parts, their sums up and down the

@@ -60,10 +60,11 @@ func (f Forecast) Seconds() float64 { return f.Setup.Seconds + f.Training.Second
 // measured: it walks through the rounds of the study as the parties do, and adds up
 // what each takes.
 //
-// Between rounds parties compute. A message costs the
-// latency of its edge and, of the link of a parent, the bytes of all its children; a
-// party forwards what it has whole. Every share, or its checksum, is in the journal before it leaves. Parties that share
-// cores compute as many times slower as there are more of them than cores.
+// Between rounds parties compute. A message costs the latency of its edge and, of the
+// link of a parent, the bytes of all its children; a party forwards what it has whole.
+// Every share, or its checksum, is in the journal before it leaves. The end of a stage
+// becomes durable while parties compute for the next. Parties that share cores compute
+// as many times slower as there are more of them than cores.
 func (t Terms) Forecast(h Host) Forecast {
 	var f Forecast
 	w := newWalk(t.terms, h)

@@ -48,23 +48,24 @@ type NodeJournal interface {
 //
 // # How it resumes
 //
-// A study is a sequence of stages: the parts of key generation, the moments, the
-// steps of training, queries. When a node is done with a stage it puts the output
+// A study is a sequence of stages: the groups of rounds of key generation, the moments,
+// the steps of training, queries. When a node is done with a stage it puts the output
 // into its store, and only when that is durable it sends anything of the next stage,
-// for which it computes meanwhile. A restarted node takes part in two stages at once: in the one after its
-// last output, and, beside it, once more in the one that gave that output, because
-// others may still be in it. That it takes part again is harmless: all that it
-// sends is a function of its seed, its rows and what it knew before the stage, and
-// shares come from the journal, or are made again and held against the checksum there,
-// so that the bytes are the same.
+// for which it computes meanwhile. A restarted node takes part in two stages at once:
+// in the one after its last output, and, beside it, once more in the one that gave that
+// output, because others may still be in it. That it takes part again is harmless: all
+// that it sends is a function of its seed, its rows and what it knew before the stage,
+// and shares come from the journal, or are made again and held against the checksum
+// there, so that the bytes are the same.
 //
 // Nobody agrees on where to resume, because the stages do. Let every party's last
 // output be that of stage L_i, and m the smallest of these.
 //
-//   - No L_i is above m+1. Every stage ends with a round whose result comes to all
-//     parties and whose sum has a share of each. A party sends shares of stage n
+//   - No L_i is above m+1. Every stage ends with rounds whose results come to all
+//     parties and whose sums have a share of each. A party sends shares of stage n
 //     only when its output of stage n-1 is durable, in its first run of n as in a
-//     second, and puts outputs one after another. So the output of n at anyone proves outputs of n-1 at all.
+//     second, and puts outputs one after another. So the output of n at anyone proves
+//     outputs of n-1 at all.
 //   - A party with L_i = n forgets messages and journalled shares of stages before n,
 //     not those of n itself. By the same proof nobody needs the former.
 //   - Parties with L_i = m run stage m+1, and nothing of it is forgotten, since
