@@ -50,14 +50,14 @@ var netTasks = append(trained, // the same where the planner puts them for predi
 	}),
 )
 
-// precise returns the task with predictions at the default noise, and its settings
+// precise returns the task with predictions at a noise of 0.02 or less, and its settings
 // changed.
 func precise(t netTask, change func(*study.NetworkConfig)) netTask {
 	config := t.config
 	t.name += "-predict"
 	t.config = func() (study.NetworkConfig, error) {
 		c, err := config()
-		c.Name, c.MaxOutputNoise = t.name, 0
+		c.Name, c.MaxOutputNoise = t.name, 0.02
 		change(&c)
 		return c, err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,7 +121,7 @@ func networkCommand(o *options) *cobra.Command {
 	f.StringVar(&n.studies, "studies", "logistic,network", "studies, separated by commas")
 	f.StringVar(&n.parties, "parties", "3,5", "numbers of parties, separated by commas")
 	f.IntVar(&n.runs, "runs", 3, "runs of every study, for their median")
-	f.IntVar(&n.pairs, "pairs", 3, "pairs of runs for the overhead, of the largest number of parties; 0 for none")
+	f.IntVar(&n.pairs, "pairs", 5, "pairs of runs for the overhead, of the largest number of parties; 0 for none")
 	f.Float64Var(&n.mbit, "mbit", 1000, "bandwidth of a party's link in Mbit/s")
 	f.Float64Var(&n.latency, "latency", 20, "latency of a link, one way, in milliseconds")
 	return cmd
@@ -311,10 +312,12 @@ func (b networkBenchmark) overhead(ctx context.Context, c contest, place string)
 	r := &overheadReport{Target: 0.15}
 	var nodes, memory []float64
 	for i := range b.pairs {
+		debug.FreeOSMemory() // what the run before has left is not collected in this one
 		m, err := c.nodes(ctx, func(party string) string { return filepath.Join(place, party, fmt.Sprintf("pair-%d", i)) }, nil)
 		if err != nil {
 			return nil, err
 		}
+		debug.FreeOSMemory()
 		w, err := c.inMemory(ctx)
 		if err != nil {
 			return nil, err

@@ -123,7 +123,7 @@ func (x shape) measure(ctx context.Context, steps int, toy bool) (scaleRow, erro
 	common := netCommon("scale")
 	common.Parties, common.Fanout, common.Insecure = x.Parties, max(1, x.Fanout), toy
 	r, err := study.RunNetwork(ctx, study.NetworkConfig{
-		Common: common, Hidden: []nn.Hidden{{Units: x.Hidden, Activation: a, Gain: 0.1}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.1,
+		Common: common, Hidden: []nn.Hidden{{Units: x.Hidden, Activation: a, Gain: 0.1}}, Outputs: 1, Loss: nn.SquaredLoss(2), Gain: 0.02,
 		Optimiser: nn.Optimiser{Rate: 0.05, Momentum: 0.5}, Steps: steps, Batch: x.Batch,
 	}, table, dataset.Table{}, nil, nil)
 	if err != nil {
