@@ -37,7 +37,9 @@ func TestNodeTellsHowAStageEnded(t *testing.T) {
 	require.NoError(t, err)
 	wires := NewMemoryNetwork(terms)
 	ctx, stopAll := context.WithCancel(t.Context())
+	defer stopAll()
 	last, stopLast := context.WithCancel(ctx)
+	defer stopLast()
 	stores := []Store{&MemoryStore{}, &fullStore{name: outputName(newCourse(terms.terms).trained() - 2), stop: stopLast}}
 	ended := make([]error, len(stores))
 	var wg sync.WaitGroup
