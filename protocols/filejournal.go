@@ -42,7 +42,7 @@ var _ Journal = &FileJournal{}
 var ErrInUse = errors.New("another process has it open")
 
 const (
-	journalVersion = 2
+	journalVersion = 3
 	lockTimeout    = time.Second
 	pieceSize      = 1 << 20
 	piecesPerTx    = 16
@@ -304,11 +304,14 @@ func (j *FileJournal) load(l Label, point [32]byte, e entry) (Payload, error) {
 		}
 		return nil
 	})
-	p := NewPayload(share)
-	if err == nil && shareSum(l.Hash(), p) != e.sum {
-		err = &CorruptError{l.String(), errors.New("checksum of the share does not match")}
+	if err != nil {
+		return Payload{}, err
 	}
-	return p, err
+	p := NewPayload(share)
+	if shareSum(l.Hash(), p) != e.sum {
+		return Payload{}, &CorruptError{l.String(), errors.New("checksum of the share does not match")}
+	}
+	return p, nil
 }
 
 func (j *FileJournal) view(f func(*bolt.Tx) error) error { return access(j.db.View, f) }

@@ -218,7 +218,7 @@ func TestOpenJournalRefuses(t *testing.T) {
 	require.NoError(t, must(protocols.OpenJournal(newer)).Close())
 	change(t, newer, func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("version"), []byte{9}) })
 	_, err = protocols.OpenJournal(newer)
-	require.ErrorContains(t, err, "version [9], want 2")
+	require.ErrorContains(t, err, "version [9], want 3")
 }
 
 // Every flipped bit of a binding is found when the journal is opened, in key or

@@ -97,10 +97,12 @@ func (w *walk) predictions() {
 		w.finished(w.net.Query.Weights * mhe.CipherShape(w.set, w.set.MaxLevel()).Size())
 		query = w.networkQuery
 	}
+	w.settle()
 	before, sent := w.now, slices.Clone(w.sent)
 	w.now, w.sent = Span{}, make([]int64, len(sent))
 	w.now.Network += trip
 	query()
+	w.settle()
 	w.repeat(w.policy.openings()) // windows are open by then
 	w.now.Compute, w.now.Network, w.now.Disk = w.now.Compute+before.Compute, w.now.Network+before.Network, w.now.Disk+before.Disk
 	for i := range sent {

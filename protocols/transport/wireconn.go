@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type wireConn struct {
 	mu    sync.Mutex
 	batch bool
 	held  []byte // of a batch
+	err   error  // of a batch, which TLS did not see: nothing is written after it
 }
 
 func newWireConn(c net.Conn, count *traffic) *wireConn {
@@ -41,6 +43,9 @@ func (w *wireConn) Read(b []byte) (int, error) {
 func (w *wireConn) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, w.err
+	}
 	if !w.batch || len(w.held)+len(b) > maxHeld {
 		if err := w.flush(); err != nil {
 			return 0, err
@@ -59,15 +64,13 @@ func (w *wireConn) write(b []byte) (int, error) {
 	return n, err
 }
 
-// flush writes what is held. After an error nothing is held: the connection is broken,
-// which every later write says too.
+// flush writes what is held.
 func (w *wireConn) flush() error {
-	if len(w.held) == 0 {
-		return nil
+	if len(w.held) > 0 && w.err == nil {
+		_, w.err = w.write(w.held)
+		w.held = w.held[:0]
 	}
-	_, err := w.write(w.held)
-	w.held = w.held[:0]
-	return err
+	return w.err
 }
 
 // begin holds what is written from here on.
@@ -99,4 +102,14 @@ func (c *batchedConn) Write(b []byte) (int, error) {
 		return 0, end
 	}
 	return n, err
+}
+
+// Close does not wait for a batch that the peer does not take, as TLS would for its own
+// last words.
+func (c *batchedConn) Close() error {
+	if c.wire.mu.TryLock() {
+		c.wire.mu.Unlock()
+		return c.Conn.Close()
+	}
+	return errors.Join(c.wire.Conn.Close(), c.Conn.Close())
 }
