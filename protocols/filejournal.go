@@ -155,7 +155,7 @@ func (j *FileJournal) Derive(l Label, gen func() (Payload, error)) (Payload, err
 }
 
 // errOther is wrapped by the error about a derived share that was made again.
-var errOther = errors.New("the share made again is not the one that was recorded: a seed, a program or a processor is another than it was; go on with those")
+var errOther = errors.New("the share made again is not the one that was recorded: a seed, rows, a program or a processor is another than it was; go on with those")
 
 // share returns the share of l, whatever is recorded of it. A new one is recorded in
 // full or by its checksum, as state says.

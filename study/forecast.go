@@ -44,6 +44,11 @@ type Span struct {
 	BytesParty int64 `json:"bytes_party"` // sent by the party that sends most
 }
 
+// plus returns the times of both, one after the other.
+func (s Span) plus(o Span) Span {
+	return Span{Compute: s.Compute + o.Compute, Network: s.Network + o.Network, Disk: s.Disk + o.Disk}
+}
+
 // A Forecast is what a study of separate parties is expected to take, from the moment
 // when all have started.
 type Forecast struct {
@@ -316,7 +321,7 @@ func (w *walk) atOnce(rounds []act) {
 			longest, ownCores, ownLinks = s, c, w.link
 		}
 	}
-	w.now.Compute, w.now.Network, w.now.Disk = before.Compute+longest.Compute, before.Network+longest.Network, before.Disk+longest.Disk
+	w.now = before.plus(longest)
 	if c, l := cores-ownCores, links-ownLinks; c > l {
 		w.now.Compute += c
 	} else {

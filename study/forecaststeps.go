@@ -104,7 +104,7 @@ func (w *walk) predictions() {
 	query()
 	w.settle()
 	w.repeat(w.policy.openings()) // windows are open by then
-	w.now.Compute, w.now.Network, w.now.Disk = w.now.Compute+before.Compute, w.now.Network+before.Network, w.now.Disk+before.Disk
+	w.now = before.plus(w.now)
 	for i := range sent {
 		w.sent[i] += sent[i]
 	}

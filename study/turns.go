@@ -2,8 +2,8 @@ package study
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/nereid-mhe/nereid/protocols"
@@ -17,8 +17,7 @@ import (
 type turns struct {
 	mu      sync.Mutex
 	free    int
-	waiting queue
-	asked   uint64 // turns so far
+	waiting []waiter // in the order of asking
 }
 
 // An urgency says what is computed in a turn.
@@ -39,9 +38,8 @@ func (t *turns) take(id protocols.PartyID, u urgency) {
 		t.mu.Unlock()
 		return
 	}
-	t.asked++
-	w := waiter{id, u, t.asked, make(chan struct{})}
-	heap.Push(&t.waiting, w)
+	w := waiter{id, u, make(chan struct{})}
+	t.waiting = append(t.waiting, w)
 	t.mu.Unlock()
 	<-w.turn
 }
@@ -54,41 +52,21 @@ func (t *turns) give() {
 		t.free++
 		return
 	}
-	close(heap.Pop(&t.waiting).(waiter).turn)
+	first := slices.MinFunc(t.waiting, waiter.compare) // of equal ones the one before
+	t.waiting = slices.DeleteFunc(t.waiting, func(w waiter) bool { return w == first })
+	close(first.turn)
 }
 
 // A waiter waits for a turn.
 type waiter struct {
 	id      protocols.PartyID
 	urgency urgency
-	number  uint64 // in the order of asking
 	turn    chan struct{}
 }
 
-// A queue is a heap of waiters.
-type queue []waiter
-
-// Len implements [heap.Interface].
-func (q queue) Len() int { return len(q) }
-
-// Less implements [heap.Interface].
-func (q queue) Less(i, j int) bool {
-	a, b := q[i], q[j]
-	return cmp.Or(cmp.Compare(b.urgency, a.urgency), cmp.Compare(a.id, b.id), cmp.Compare(a.number, b.number)) < 0
-}
-
-// Swap implements [heap.Interface].
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-
-// Push implements [heap.Interface].
-func (q *queue) Push(x any) { *q = append(*q, x.(waiter)) }
-
-// Pop implements [heap.Interface].
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	w := (*q)[last]
-	*q = (*q)[:last]
-	return w
+// compare is negative if w goes before o, whoever asked first.
+func (w waiter) compare(o waiter) int {
+	return cmp.Or(cmp.Compare(o.urgency, w.urgency), cmp.Compare(w.id, o.id))
 }
 
 // A pace is what keeps the many parties of a simulation from all being in the middle of

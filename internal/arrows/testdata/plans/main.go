@@ -1,7 +1,7 @@
 // Command plans prints what the parties of some studies must agree on to the last bit:
 // plans, prices that the choice of a plan follows from, masks of updates, initial
-// weights and their encoding, noise from a stream, each as a digest. On standard error it says whether this
-// program was built to fuse products and sums.
+// weights and their encoding, noise from a stream, each as a digest. On standard error
+// it says whether this program was built to fuse products and sums.
 package main
 
 import (
