@@ -139,13 +139,7 @@ func (j *FileJournal) Close() error {
 
 // Share implements [Journal].
 func (j *FileJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error) {
-	p, err := j.share(l, func() (Payload, error) {
-		b, err := gen()
-		if err != nil {
-			return Payload{}, err
-		}
-		return NewPayload(b), nil
-	}, stateRecorded)
+	p, err := j.share(l, payloads(gen), stateRecorded)
 	return p.body, err
 }
 

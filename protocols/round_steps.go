@@ -131,20 +131,10 @@ func (r *Round[S]) contribute() ([]Message, error) {
 
 // journal returns the party's share: that on record, or what gen makes.
 func (r *Round[S]) journal(gen func() ([]byte, error)) (Payload, error) {
-	if !r.rules.Derived {
-		share, err := r.cfg.Journal.Share(r.label, gen)
-		if err != nil {
-			return Payload{}, err
-		}
-		return NewPayload(share), nil
+	if r.rules.Derived {
+		return r.cfg.Journal.Derive(r.label, payloads(gen))
 	}
-	return r.cfg.Journal.Derive(r.label, func() (Payload, error) {
-		share, err := gen()
-		if err != nil {
-			return Payload{}, err
-		}
-		return NewPayload(share), nil
-	})
+	return payloads(func() ([]byte, error) { return r.cfg.Journal.Share(r.label, gen) })()
 }
 
 // generate returns the bytes of a new share, for the journal.
