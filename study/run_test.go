@@ -66,7 +66,11 @@ func TestRunKeepsThePlansPromises(t *testing.T) {
 			v := r.Verification
 			require.InDelta(t, score.ClearTwin, score.Encrypted, 0.005+2*v.OutputNoisePlan)
 			require.Less(t, r.MaxWeightDiff, 6*v.WeightErrPlan)
-			require.InDelta(t, math.Log2(v.WeightErrPlan), math.Log2(v.WeightErr), 2, "error of the weights, in bits")
+			// The errors of a few weights may happen to be small together: once in a
+			// hundred times by two bits.
+			over := math.Log2(v.WeightErr) - math.Log2(v.WeightErrPlan)
+			require.Less(t, over, 2., "error of the weights, in bits")
+			require.Greater(t, over, -4., "error of the weights, in bits")
 			require.InDelta(t, math.Log2(v.OutputNoisePlan), math.Log2(v.OutputNoise), 1, "noise of the predictions, in bits")
 			require.Len(t, r.Openings, 2)
 			require.Equal(t, r.Test, r.Openings[1].Values)
