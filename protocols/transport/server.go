@@ -140,7 +140,15 @@ func (e *Endpoint) serve(n *neighbour, info authInfo, stream frames) error {
 		return err
 	}
 	// A peer that does not read would not let the stream end: end the connection.
-	cut := func() { time.AfterFunc(e.cfg.Handshake, func() { info.conn.Close() }) }
+	cut := func() {
+		go func() {
+			select {
+			case <-time.After(e.cfg.Handshake):
+			case <-e.ctx.Done(): // a closed endpoint is not kept in memory for it
+			}
+			info.conn.Close()
+		}()
+	}
 	l, err := e.join(n, h, cut)
 	if err != nil {
 		return err
