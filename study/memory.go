@@ -32,13 +32,13 @@ type MemoryStore struct {
 var _ Store = &MemoryStore{}
 
 // Put implements [Store].
-func (s *MemoryStore) Put(name string, value []byte) error {
+func (s *MemoryStore) Put(name string, value ...[]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.values == nil {
 		s.values = map[string][]byte{}
 	}
-	s.values[name] = slices.Clone(value)
+	s.values[name] = slices.Concat(value...)
 	return nil
 }
 

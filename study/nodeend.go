@@ -94,7 +94,7 @@ func (l heldLine) Send(ctx context.Context, m protocols.Message) error {
 // finish makes the output of stage i durable, and then that it is the last one.
 func (n *Node) finish(i int, out []byte, used []protocols.Label) error {
 	s, _ := n.at(i)
-	b, err := n.encodeOutput(out, used)
+	head, err := n.encodeLabels(used)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (n *Node) finish(i int, out []byte, used []protocols.Label) error {
 			return err
 		}
 	}
-	if err := n.cfg.Store.Put(outputName(i), b); err != nil {
+	if err := n.cfg.Store.Put(outputName(i), head, out); err != nil {
 		return err
 	}
 	return n.putDone(i + 1)

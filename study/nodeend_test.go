@@ -22,12 +22,12 @@ type fullStore struct {
 
 var errFull = errors.New("no space left")
 
-func (s *fullStore) Put(name string, value []byte) error {
+func (s *fullStore) Put(name string, value ...[]byte) error {
 	if name == s.name {
 		s.stop()
 		return errFull
 	}
-	return s.MemoryStore.Put(name, value)
+	return s.MemoryStore.Put(name, value...)
 }
 
 // What the end of a stage meets is not lost because the node is shut down meanwhile.

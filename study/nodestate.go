@@ -184,18 +184,17 @@ type storedLabel struct {
 	Digest   digest `json:"d"`
 }
 
-// encodeOutput returns an output with the labels of its stage in front.
-func (n *Node) encodeOutput(out []byte, used []protocols.Label) ([]byte, error) {
+// encodeLabels returns what is stored in front of an output: the labels of its stage.
+func (n *Node) encodeLabels(used []protocols.Label) ([]byte, error) {
 	labels := make([]storedLabel, len(used))
 	for i, l := range used {
 		labels[i] = storedLabel{l.Point.Protocol, l.Point.Step, l.Point.Place, digest(l.Digest)}
 	}
-	head, err := json.Marshal(labels)
+	b, err := json.Marshal(labels)
 	if err != nil {
 		return nil, err
 	}
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(head)+len(out)), uint32(len(head)))
-	return append(append(b, head...), out...), nil
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...), nil
 }
 
 // output returns the stored output of a stage and the labels of its shares.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nereid-mhe/nereid/internal/files"
@@ -18,9 +19,9 @@ import (
 // ciphertexts, sums that all parties know, and digests. It is safe for concurrent
 // use with different names.
 type Store interface {
-	// Put replaces a value, all of it or nothing; when it returns the value is
-	// durable.
-	Put(name string, value []byte) error
+	// Put replaces a value, which may come in parts, all of it or nothing; when it
+	// returns the value is durable.
+	Put(name string, value ...[]byte) error
 	// Get returns the value last put, or an error wrapping [fs.ErrNotExist].
 	Get(name string) ([]byte, error)
 	// Delete removes a value; one that is not there is no error.
@@ -70,24 +71,26 @@ func (s *FileStore) path(name string) (string, error) {
 }
 
 // Put implements [Store].
-func (s *FileStore) Put(name string, value []byte) error {
+func (s *FileStore) Put(name string, value ...[]byte) error {
 	path, err := s.path(name)
 	if err != nil {
 		return err
 	}
-	if err := s.put(path, name, value); err != nil {
+	if err := s.put(path, append(slices.Clip(value), storeSum(name, value...))); err != nil {
 		return fmt.Errorf("study: writing %s: %w", path, err)
 	}
 	return nil
 }
 
-func (s *FileStore) put(path, name string, value []byte) error {
+func (s *FileStore) put(path string, parts [][]byte) error {
 	f, err := os.CreateTemp(s.dir, tempPrefix+"*") // mode 0600
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(value); err == nil {
-		_, err = f.Write(storeSum(name, value))
+	for _, p := range parts {
+		if _, err = f.Write(p); err != nil {
+			break
+		}
 	}
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
@@ -136,7 +139,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // storeSum is the checksum of a value, which finds faults of disks; it covers the name,
 // so that files are not taken for each other.
-func storeSum(name string, value []byte) []byte {
-	sum := crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, value)
+func storeSum(name string, value ...[]byte) []byte {
+	sum := crc32.Checksum([]byte(name), castagnoli)
+	for _, part := range value {
+		sum = crc32.Update(sum, castagnoli, part)
+	}
 	return binary.BigEndian.AppendUint32(nil, sum)
 }

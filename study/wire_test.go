@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/nereid-mhe/nereid/protocols"
@@ -271,11 +272,11 @@ type fusedStore struct {
 	self protocols.PartyID
 }
 
-func (s *fusedStore) Put(name string, b []byte) error {
+func (s *fusedStore) Put(name string, value ...[]byte) error {
 	return s.fuse.do("put "+name, func() error {
-		err := s.FileStore.Put(name, b)
+		err := s.FileStore.Put(name, value...)
 		if err == nil && name == nodeName {
-			err = s.c.noteDone(s.self, b)
+			err = s.c.noteDone(s.self, slices.Concat(value...))
 		}
 		if err == nil && name == nodeName && s.c.stored != nil {
 			s.fuse.disk.Lock() // a copy of a journal that is being written is worth nothing
