@@ -114,7 +114,7 @@ func TestVerifyJournals(t *testing.T) {
 	t.Run("damaged share", func(t *testing.T) {
 		l := testLabel(3, 1)
 		share := append(shareOf(l, 100), 'a')
-		bad := bytes.Replace(before, share, flip(share, 5), 1)
+		bad := bytes.ReplaceAll(before, share, flip(share, 5)) // in free pages too
 		require.NotEqual(t, before, bad)
 		d := filepath.Join(dir, "d")
 		require.NoError(t, os.WriteFile(d, bad, 0o600))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -148,6 +149,15 @@ func (j *FileJournal) Derive(l Label, gen func() (Payload, error)) (Payload, err
 	return j.share(l, gen, stateDerived)
 }
 
+// Check implements [Journal].
+func (j *FileJournal) Check(l Label) error {
+	e, bound, err := j.entry(l.Point.Hash())
+	if err == nil && bound {
+		return permit(l, e.digest, e.state)
+	}
+	return wrapJournal(l, err)
+}
+
 // errOther is wrapped by the error about a derived share that was made again.
 var errOther = errors.New("the share made again is not the one that was recorded: a seed, rows, a program or a processor is another than it was; go on with those")
 
@@ -156,12 +166,14 @@ var errOther = errors.New("the share made again is not the one that was recorded
 func (j *FileJournal) share(l Label, gen func() (Payload, error), state state) (Payload, error) {
 	point := l.Point.Hash()
 	defer j.points.lock(point)()
-	e, err := j.bind(l, point)
+	e, bound, err := j.entry(point)
 	if err != nil {
 		return Payload{}, wrapJournal(l, err)
 	}
-	if err := permit(l, e.digest, e.state); err != nil {
-		return Payload{}, err
+	if bound {
+		if err := permit(l, e.digest, e.state); err != nil {
+			return Payload{}, err
+		}
 	}
 	if e.state == stateRecorded {
 		share, err := j.load(l, point, e)
@@ -239,9 +251,8 @@ func forget(tx *bolt.Tx, point [32]byte, l Label) error {
 	return errors.Join(dropPieces(tx, point), putEntry(tx, point, e))
 }
 
-// bind returns the entry of point, a new one bound to l.Digest if it has none.
-func (j *FileJournal) bind(l Label, point [32]byte) (e entry, err error) {
-	found := false
+// entry returns the entry of point, if it has one.
+func (j *FileJournal) entry(point [32]byte) (e entry, found bool, err error) {
 	err = j.view(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketPoints).Get(point[:])
 		if b == nil {
@@ -251,15 +262,12 @@ func (j *FileJournal) bind(l Label, point [32]byte) (e entry, err error) {
 		e, err = decodeEntry(point, b)
 		return err
 	})
-	if err != nil || found {
-		return e, err
-	}
-	e = entry{name: l.String(), digest: l.Digest, state: stateBound}
-	return e, j.disk.update(0, func(tx *bolt.Tx) error { return putEntry(tx, point, e) })
+	return e, found, err
 }
 
 // record writes the pieces of share, if they are to be kept, and with the last ones the
-// entry that makes them count. Pieces of a write that a crash cut short are dropped first.
+// entry, which binds the point and makes them count. Pieces of a write that a crash cut
+// short are dropped first.
 func (j *FileJournal) record(point [32]byte, e entry, share []byte) error {
 	var pieces [][]byte
 	if e.state == stateRecorded {
@@ -310,13 +318,24 @@ func (j *FileJournal) load(l Label, point [32]byte, e entry) (Payload, error) {
 
 func (j *FileJournal) view(f func(*bolt.Tx) error) error { return access(j.db.View, f) }
 
-// openFile opens a database. On a damaged file bbolt panics, or touches memory beyond
-// its end.
+// openFile opens a database whose last transaction is there. On a damaged file bbolt
+// panics, or touches memory beyond its end.
 func openFile(path string, mode fs.FileMode, o bolt.Options) (*bolt.DB, error) {
-	return guard(func() (*bolt.DB, error) {
+	db, err := guard(func() (*bolt.DB, error) {
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		return bolt.Open(path, mode, &o)
 	})
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err == nil {
+		err = errors.Join(checkMetas(f, db.Info().PageSize), f.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // access runs a transaction; see openFile about damage.

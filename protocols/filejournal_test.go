@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,27 +116,73 @@ func TestFileJournalDerives(t *testing.T) {
 	require.ErrorIs(t, err, protocols.ErrForgotten)
 }
 
-// The disk as it is between bind and record: the copy knows the digest, and the
-// share made again is the same.
-func TestFileJournalCrashBetweenBindAndRecord(t *testing.T) {
-	dir := t.TempDir()
-	j := openJournal(t, filepath.Join(dir, "journal"))
-	crashed := filepath.Join(dir, "crashed")
-	l := testLabel(1, 1)
-	first, err := j.Share(l, func() ([]byte, error) {
-		b, err := os.ReadFile(filepath.Join(dir, "journal"))
-		return shareOf(l, 100), errors.Join(err, os.WriteFile(crashed, b, 0o600))
-	})
-	require.NoError(t, err)
+// The disk as it is while a share is made, when nobody has it, and when it is returned:
+// then the copy knows it, and makes no other.
+func TestFileJournalCrashes(t *testing.T) {
+	for _, kind := range []func(protocols.Journal) func(protocols.Label, func() ([]byte, error)) ([]byte, error){
+		func(j protocols.Journal) func(protocols.Label, func() ([]byte, error)) ([]byte, error) {
+			return j.Share
+		},
+		derive,
+	} {
+		dir := t.TempDir()
+		path, during, after := filepath.Join(dir, "journal"), filepath.Join(dir, "during"), filepath.Join(dir, "after")
+		snapshot := func(to string) error {
+			b, err := os.ReadFile(path)
+			return errors.Join(err, os.WriteFile(to, b, 0o600))
+		}
+		l := testLabel(1, 1)
+		first, err := kind(openJournal(t, path))(l, func() ([]byte, error) { return shareOf(l, 100), snapshot(during) })
+		require.NoError(t, err)
+		require.NoError(t, snapshot(after))
 
-	k := openJournal(t, crashed)
-	_, err = k.Share(testLabel(1, 2), never(t))
-	requireBound(t, err)
-	calls := 0
-	again, err := k.Share(l, func() ([]byte, error) { calls++; return shareOf(l, 100), nil })
+		k := openJournal(t, after)
+		_, err = kind(k)(testLabel(1, 2), never(t))
+		requireBound(t, err)
+		again, err := kind(k)(l, func() ([]byte, error) { return shareOf(l, 100), nil })
+		require.NoError(t, err)
+		require.Equal(t, first, again)
+
+		k = openJournal(t, during)
+		require.Zero(t, must(k.Len()))
+		again, err = kind(k)(l, func() ([]byte, error) { return shareOf(l, 100), nil })
+		require.NoError(t, err)
+		require.Equal(t, first, again)
+		_, err = kind(k)(testLabel(1, 2), never(t))
+		requireBound(t, err)
+	}
+}
+
+// A journal whose last transaction may be missing, because either meta page is damaged
+// or far older than the other, is refused: bbolt would go on with what was before.
+func TestFileJournalMetaPages(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "journal")
+	j := openJournal(t, path)
+	_, err := j.Share(testLabel(1, 1), give("share"))
 	require.NoError(t, err)
-	require.Equal(t, 1, calls)
-	require.Equal(t, first, again)
+	before := must(os.ReadFile(path))
+	for step := range uint64(4) {
+		_, err = j.Share(testLabel(2+step, 1), give("share"))
+		require.NoError(t, err)
+	}
+	require.NoError(t, j.Close())
+	whole := must(os.ReadFile(path))
+	size := os.Getpagesize()
+	for i := range 2 {
+		flipped := filepath.Join(dir, fmt.Sprint("flipped", i))
+		require.NoError(t, os.WriteFile(flipped, flip(whole, 8*(i*size+16+48)), 0o600)) // the transaction
+		_, err := protocols.OpenJournal(flipped)
+		require.ErrorAs(t, err, new(*protocols.CorruptError))
+		audit, err := protocols.VerifyJournals([]string{flipped})
+		require.NoError(t, err)
+		require.Equal(t, []protocols.FindingKind{protocols.Damaged}, kinds(audit))
+
+		older := filepath.Join(dir, fmt.Sprint("older", i))
+		require.NoError(t, os.WriteFile(older, slices.Concat(whole[:i*size], before[i*size:(i+1)*size], whole[(i+1)*size:]), 0o600))
+		_, err = protocols.OpenJournal(older)
+		require.ErrorAs(t, err, new(*protocols.CorruptError))
+	}
 }
 
 // A process that is killed while it records shares, at any moment, leaves a
@@ -168,11 +215,14 @@ func TestFileJournalSurvivesKill(t *testing.T) {
 			l := testLabel(step, 1)
 			made := false
 			got, err := j.Share(l, func() ([]byte, error) { made = true; return nil, os.ErrInvalid })
-			if !made {
-				recorded++
-				require.NoError(t, err)
-				require.True(t, bytes.Equal(shareOf(l, large), got))
+			if made {
+				require.ErrorIs(t, err, os.ErrInvalid)
+				require.NoError(t, j.Check(testLabel(step, 2)))
+				continue
 			}
+			recorded++
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(shareOf(l, large), got))
 			_, err = j.Share(testLabel(step, 2), never(t))
 			require.ErrorIs(t, err, protocols.ErrBound)
 		}
@@ -293,9 +343,7 @@ func put(bucket, key []byte, bit int) func(*bolt.Tx) error {
 func flipIn(b *bolt.Bucket, key []byte, bit int) error { return b.Put(key, flip(b.Get(key), bit)) }
 
 // Damage under bbolt's feet, anywhere in the file, is an error or the right
-// share, never a crash, a wrong share or a forgotten binding. bbolt may fall back
-// to the transaction before the last; the binding is older than that once a share
-// was recorded.
+// share, never a crash, a wrong share or a forgotten binding.
 func TestFileJournalDamagedPages(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "journal")

@@ -13,14 +13,14 @@ import (
 // Implementations are safe for concurrent use. Calls for one point wait for each
 // other; calls for different points may run gen at the same time.
 type Journal interface {
-	// Share returns the share recorded under l. If none is recorded it binds
-	// l.Point to l.Digest for ever, calls gen once, records the bytes durably and
-	// only then returns them. The binding is durable before gen is called, so
-	// that no crash leads to a share for a second digest.
+	// Share returns the share recorded under l. If none is recorded it calls gen once,
+	// binds l.Point to l.Digest for ever, records the bytes, both durably and in one
+	// step, and only then returns them. What a crash finds unbound is a share that
+	// nobody has seen, so that no crash leads to shares for two digests.
 	//
-	// If gen fails, Share returns its error; the point stays bound, and the next
-	// call for the same label calls its own gen. gen does not use the journal.
-	// The caller does not change the bytes.
+	// If gen fails, Share returns its error, and the journal is as it was. gen does not
+	// use the journal, and lets nothing of the share out. The caller does not change
+	// the bytes.
 	//
 	// Share returns a *[BoundError] if the point is bound to another digest and a
 	// *[ForgottenError] if the share was dropped; gen is not called. It returns a
@@ -34,6 +34,10 @@ type Journal interface {
 	// share is asked for, and its bytes are returned if they are those recorded, else a
 	// *[CorruptError]: still no label ever gets a second share, whatever has changed.
 	Derive(l Label, gen func() (Payload, error)) (Payload, error)
+
+	// Check returns the error with which Share and Derive refuse l, nil if they do not.
+	// It changes nothing.
+	Check(l Label) error
 }
 
 // ErrBound is wrapped by every [BoundError].
@@ -83,7 +87,7 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 type state uint8
 
 const (
-	stateBound     state = 1 + iota // to a digest, no share recorded
+	stateBound     state = 1 + iota // to a digest, no share recorded; older programs leave it
 	stateRecorded                   // share recorded
 	stateForgotten                  // share dropped, only the binding is left
 	stateDerived                    // checksum of the share recorded; comes before stateForgotten
@@ -128,15 +132,10 @@ func NewMemoryJournal() *MemoryJournal {
 func (j *MemoryJournal) Share(l Label, gen func() ([]byte, error)) ([]byte, error) {
 	point := l.Point.Hash()
 	defer j.points.lock(point)()
-	e, ok := j.get(point)
-	if !ok {
-		e = memoryEntry{digest: l.Digest, state: stateBound}
-		j.put(point, e)
-	}
-	if err := permit(l, e.digest, e.state); err != nil {
-		return nil, err
-	}
-	if e.state == stateRecorded {
+	if e, ok := j.get(point); ok {
+		if err := permit(l, e.digest, e.state); err != nil {
+			return nil, err
+		}
 		return bytes.Clone(e.share), nil
 	}
 	share, err := gen()
@@ -160,6 +159,14 @@ func (j *MemoryJournal) Derive(l Label, gen func() (Payload, error)) (made Paylo
 		made = NewPayload(share)
 	}
 	return made, nil
+}
+
+// Check implements [Journal].
+func (j *MemoryJournal) Check(l Label) error {
+	if e, ok := j.get(l.Point.Hash()); ok {
+		return permit(l, e.digest, e.state)
+	}
+	return nil
 }
 
 // Forget drops the shares of labels for ever and keeps the bindings; see

@@ -1,7 +1,6 @@
 package protocols
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -76,18 +75,14 @@ func (r *Round[S]) know(digest [32]byte) {
 	r.label, r.known = Label{r.cfg.Point, digest}, true
 }
 
-// errLater is what spread gives the journal in place of a share.
-var errLater = errors.New("the share is made later")
-
-// spread sends the input to the children. Before it sends anything the journal
-// binds the point to the input; making the share may take long, so that is left
-// to a reminder, after the input is on its way.
+// spread sends the input to the children, unless the journal has the point bound to
+// another. Making the share may take long, so that is left to a reminder, after the
+// input is on its way.
 func (r *Round[S]) spread() ([]Message, error) {
 	if len(r.children) == 0 {
 		return r.contribute()
 	}
-	_, err := r.journal(func() ([]byte, error) { return nil, errLater })
-	if err != nil && !errors.Is(err, errLater) {
+	if err := r.cfg.Journal.Check(r.label); err != nil {
 		return nil, err
 	}
 	return append(r.emit(LegInput, r.input, r.children...), r.reminder()...), nil

@@ -270,26 +270,22 @@ type act struct {
 	accept mhe.Work // at every other party that has the result
 }
 
-// Transactions of the journal for a share: the binding, and the share with it.
-const commitsShare = 2
-
 // round adds a round.
 func (w *walk) round(a act) {
 	w.compute(1, a.start)
 	if a.input > 0 {
 		w.compute(1, a.open)
 		for _, l := range w.levels {
-			w.record(0, 1) // the input is bound before it is passed on
 			w.hop(l, a.input, true)
 			w.compute(len(l.below), a.open)
 		}
 	}
 	w.everyone(a.gen)
+	kept := a.share
 	if a.derived {
-		w.record(0, commitsShare)
-	} else {
-		w.record(a.share, commitsShare)
+		kept = 0
 	}
+	w.record(kept, 1)
 	for i := len(w.levels) - 1; i >= 0; i-- {
 		l := w.levels[i]
 		w.hop(l, a.share, false)

@@ -76,7 +76,7 @@ func (w *walk) networkStep() {
 	w.everyone(output)
 	w.now.Compute += w.slower(n) * (price.Map + price.Refresh + price.Update + w.host.Wire*float64(price.IterationBytes))
 	w.now.Network += price.Network
-	w.record(0, rounds*commitsShare)
+	w.record(0, rounds)
 	for i := range w.sent {
 		w.sent[i] += price.IterationBytes
 	}
