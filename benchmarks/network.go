@@ -229,6 +229,7 @@ func (b networkBenchmark) run(ctx context.Context, overhead bool) (r networkRepo
 	b.log("forecast: setup %.2f s, training %.2f s, predictions %.2f s", forecast.Setup.Seconds, forecast.Training.Seconds, forecast.Predict.Seconds)
 	var runs []measuredRun
 	for i := range b.runs {
+		settle()
 		m, err := c.nodes(ctx, func(party string) string { return filepath.Join(place, party, fmt.Sprintf("run-%d", i)) }, &link)
 		if err != nil {
 			return r, err
@@ -307,28 +308,45 @@ func (r *networkReport) check(ctx context.Context, c contest, data node.TrialDat
 	return nil
 }
 
-// overhead runs nodes over loopback and the same parties in memory in turns.
+// overhead runs nodes over loopback and the same parties in memory in turns, each of
+// them first as often as second.
 func (b networkBenchmark) overhead(ctx context.Context, c contest, place string) (*overheadReport, error) {
 	r := &overheadReport{Target: 0.15}
 	var nodes, memory []float64
 	for i := range b.pairs {
-		debug.FreeOSMemory() // what the run before has left is not collected in this one
-		m, err := c.nodes(ctx, func(party string) string { return filepath.Join(place, party, fmt.Sprintf("pair-%d", i)) }, nil)
-		if err != nil {
-			return nil, err
+		pair := []func() error{
+			func() error {
+				m, err := c.nodes(ctx, func(party string) string { return filepath.Join(place, party, fmt.Sprintf("pair-%d", i)) }, nil)
+				nodes = append(nodes, m.total().Seconds())
+				return err
+			},
+			func() error {
+				m, err := c.inMemory(ctx)
+				memory = append(memory, m.total().Seconds())
+				return err
+			},
 		}
-		debug.FreeOSMemory()
-		w, err := c.inMemory(ctx)
-		if err != nil {
-			return nil, err
+		if i%2 == 1 {
+			slices.Reverse(pair)
 		}
-		b.log("nodes %.2f s, in memory %.2f s", m.total().Seconds(), w.total().Seconds())
-		nodes, memory = append(nodes, m.total().Seconds()), append(memory, w.total().Seconds())
+		for _, run := range pair {
+			settle()
+			if err := run(); err != nil {
+				return nil, err
+			}
+		}
+		b.log("nodes %.2f s, in memory %.2f s", nodes[i], memory[i])
 		r.Pairs = append(r.Pairs, round(nodes[i]/memory[i]-1))
 	}
 	r.Overhead = quantile(r.Pairs, 0.5)
 	r.Nodes, r.InMemory = round(quantile(nodes, 0.5)), round(quantile(memory, 0.5))
 	return r, nil
+}
+
+// settle ends what the run before has left: garbage, and files on their way to the disk.
+func settle() {
+	debug.FreeOSMemory()
+	syncDisks()
 }
 
 // study returns a short study and its rows, those of a public data set if it is there.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -139,7 +140,7 @@ func (c contest) member(name string) (*identity.Identity, dataset.Table, error) 
 }
 
 // nodes runs the study with nodes: identities, mutual TLS over loopback, journals on
-// disk. With a link every party's connections go through it.
+// disk, which are removed after it. With a link every party's connections go through it.
 func (c contest) nodes(ctx context.Context, dir func(party string) string, link *wan.Link) (m measuredRun, err error) {
 	members := c.trial.Lock.Parties()
 	w := newEmulation(link, c.trial)
@@ -150,6 +151,9 @@ func (c contest) nodes(ctx context.Context, dir func(party string) string, link 
 	defer func() {
 		for _, n := range nodes {
 			err = errors.Join(err, n.Close())
+		}
+		for _, p := range members {
+			err = errors.Join(err, os.RemoveAll(dir(p.Name)))
 		}
 	}()
 	for i, p := range members {

@@ -15,3 +15,6 @@ func cpuTime() (time.Duration, bool) {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
 }
+
+// syncDisks waits until all that was written is on the disks.
+func syncDisks() { syscall.Sync() }
