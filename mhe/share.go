@@ -52,10 +52,14 @@ func (sh Shape) Size() int {
 // Encode returns the bytes of s: a version, the number of polynomials, and
 // every residue in as many bits as its prime has.
 func (sh Shape) Encode(s Share) ([]byte, error) {
+	return sh.Append(make([]byte, 0, sh.Size()), s)
+}
+
+// Append appends the bytes of s, which are those of Encode, to out.
+func (sh Shape) Append(out []byte, s Share) ([]byte, error) {
 	if len(s) != len(sh) {
 		return nil, fmt.Errorf("%w: encoding a share of %d polynomials, want %d", ErrShape, len(s), len(sh))
 	}
-	out := make([]byte, 0, sh.Size())
 	out = append(out, shareVersion)
 	out = binary.BigEndian.AppendUint32(out, uint32(len(sh)))
 	for i, b := range sh {

@@ -275,6 +275,7 @@ func (r *memo) RefreshPublic(ctx context.Context, place string, c bootstrap.Conf
 
 // appendModel appends the encoding of a model after a step.
 func appendModel(b []byte, t *terms, st nn.State, chain [32]byte) ([]byte, error) {
+	b = slices.Grow(b, len(chain)+tensorsRoom(t.set, st.W)+tensorsRoom(t.set, st.V))
 	b, err := appendTensors(append(b, chain[:]...), t.set, st.W)
 	if err != nil {
 		return nil, err

@@ -4,14 +4,31 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/nereid-mhe/nereid/mhe"
 	"github.com/nereid-mhe/nereid/params"
 )
 
+// maxScale is more than the bytes of an encoded scale.
+const maxScale = 64
+
+// tensorsRoom is at least what appendTensors appends, in bytes.
+func tensorsRoom(set params.Set, groups [][]mhe.Tensor) int {
+	n := 4
+	for _, g := range groups {
+		n += 4
+		for _, t := range g {
+			n += 2 + maxScale + mhe.CipherShape(set, t.Level()).Size()
+		}
+	}
+	return n
+}
+
 // appendTensors appends the encoding of ciphertexts in groups: their numbers, and of
 // each one level, scale and polynomials.
 func appendTensors(b []byte, set params.Set, groups [][]mhe.Tensor) ([]byte, error) {
+	b = slices.Grow(b, tensorsRoom(set, groups))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(groups)))
 	for _, g := range groups {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(g)))
@@ -24,12 +41,10 @@ func appendTensors(b []byte, set params.Set, groups [][]mhe.Tensor) ([]byte, err
 			if err != nil {
 				return nil, err
 			}
-			e, err := mhe.CipherShape(set, t.Level()).Encode(share)
-			if err != nil {
+			b = append(append(b, byte(t.Level()), byte(len(scale))), scale...)
+			if b, err = mhe.CipherShape(set, t.Level()).Append(b, share); err != nil {
 				return nil, err
 			}
-			b = append(b, byte(t.Level()), byte(len(scale)))
-			b = append(append(b, scale...), e...)
 		}
 	}
 	return b, nil
