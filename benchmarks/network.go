@@ -87,16 +87,6 @@ type hostFigures struct {
 	Wire    float64 `json:"wire_ns_byte"`
 }
 
-// An overheadReport compares nodes over loopback, without an emulated link, with the
-// same parties in memory.
-type overheadReport struct {
-	Overhead float64   `json:"overhead"` // median of the pairs' ratios, less 1
-	Pairs    []float64 `json:"pairs"`
-	Nodes    float64   `json:"nodes_s"`
-	InMemory float64   `json:"in_memory_s"`
-	Target   float64   `json:"target"`
-}
-
 type networkOptions struct {
 	data, costs, dir string
 	studies, parties string
@@ -121,9 +111,10 @@ func networkCommand(o *options) *cobra.Command {
 	f.StringVar(&n.studies, "studies", "logistic,network", "studies, separated by commas")
 	f.StringVar(&n.parties, "parties", "3,5", "numbers of parties, separated by commas")
 	f.IntVar(&n.runs, "runs", 3, "runs of every study, for their median")
-	f.IntVar(&n.pairs, "pairs", 5, "pairs of runs for the overhead, of the largest number of parties; 0 for none")
+	f.IntVar(&n.pairs, "pairs", 9, "pairs of runs for the overhead, of the largest number of parties; 0 for none")
 	f.Float64Var(&n.mbit, "mbit", 1000, "bandwidth of a party's link in Mbit/s")
 	f.Float64Var(&n.latency, "latency", 20, "latency of a link, one way, in milliseconds")
+	cmd.AddCommand(runCommand(o))
 	return cmd
 }
 
@@ -199,16 +190,22 @@ type networkBenchmark struct {
 	log     func(format string, args ...any)
 }
 
+// threads is as many as processes of the parties would have: then the system shares the
+// cores, and lets who has waited for a message go first. Go's scheduler would not.
+func (b networkBenchmark) threads() int { return b.parties * runtime.NumCPU() }
+
 func (b networkBenchmark) run(ctx context.Context, overhead bool) (r networkReport, err error) {
-	// As many threads as processes of the parties would have: then the system shares the
-	// cores, and lets who has waited for a message go first. Go's scheduler would not.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(b.parties * runtime.NumCPU()))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(b.threads()))
 	place := filepath.Join(b.dir, fmt.Sprintf("%s-%d", b.name, b.parties))
 	f, data, err := b.study()
 	if err != nil {
 		return r, err
 	}
-	c, err := newContest(ctx, place, studyfile.Ring(b.toy), f, data)
+	trial, err := node.NewTrial(ctx, place, studyfile.Ring(b.toy), f, data)
+	if err != nil {
+		return r, err
+	}
+	c, err := openContest(ctx, studyfile.Ring(b.toy), trial)
 	if err != nil {
 		return r, err
 	}
@@ -243,7 +240,7 @@ func (b networkBenchmark) run(ctx context.Context, overhead bool) (r networkRepo
 		return r, err
 	}
 	if overhead && b.pairs > 0 {
-		r.Overhead, err = b.overhead(ctx, c, place)
+		r.Overhead, err = b.overhead(ctx, place)
 	}
 	return r, err
 }
@@ -306,41 +303,6 @@ func (r *networkReport) check(ctx context.Context, c contest, data node.TrialDat
 	}
 	r.Accuracy, r.TwinRight = round(r.Accuracy), round(r.TwinRight)
 	return nil
-}
-
-// overhead runs nodes over loopback and the same parties in memory in turns, each of
-// them first as often as second.
-func (b networkBenchmark) overhead(ctx context.Context, c contest, place string) (*overheadReport, error) {
-	r := &overheadReport{Target: 0.15}
-	var nodes, memory []float64
-	for i := range b.pairs {
-		pair := []func() error{
-			func() error {
-				m, err := c.nodes(ctx, func(party string) string { return filepath.Join(place, party, fmt.Sprintf("pair-%d", i)) }, nil)
-				nodes = append(nodes, m.total().Seconds())
-				return err
-			},
-			func() error {
-				m, err := c.inMemory(ctx)
-				memory = append(memory, m.total().Seconds())
-				return err
-			},
-		}
-		if i%2 == 1 {
-			slices.Reverse(pair)
-		}
-		for _, run := range pair {
-			settle()
-			if err := run(); err != nil {
-				return nil, err
-			}
-		}
-		b.log("nodes %.2f s, in memory %.2f s", nodes[i], memory[i])
-		r.Pairs = append(r.Pairs, round(nodes[i]/memory[i]-1))
-	}
-	r.Overhead = quantile(r.Pairs, 0.5)
-	r.Nodes, r.InMemory = round(quantile(nodes, 0.5)), round(quantile(memory, 0.5))
-	return r, nil
 }
 
 // settle ends what the run before has left: garbage, and files on their way to the disk.

@@ -38,11 +38,9 @@ type contest struct {
 	rows  dataset.Table // of the querier
 }
 
-// newContest makes the trial of a study in dir.
-func newContest(ctx context.Context, dir string, ring studyfile.Ring, f studyfile.File, data node.TrialData) (c contest, err error) {
-	if c.trial, err = node.NewTrial(ctx, dir, ring, f, data); err != nil {
-		return c, err
-	}
+// openContest returns the contest of a trial.
+func openContest(ctx context.Context, ring studyfile.Ring, t *node.Trial) (c contest, err error) {
+	c.trial = t
 	if _, c.terms, err = studyfile.Locked(ctx, ring, c.trial.Lock); err != nil {
 		return c, err
 	}
