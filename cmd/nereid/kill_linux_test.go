@@ -188,8 +188,14 @@ func (r *ringTrial) disturb(points []killPoint, random *rand.Rand) localReport {
 			continue
 		}
 		pid := r.process(party)
-		for ; pid == 0 && ctx.Err() == nil; pid = r.process(party) { // it is being started again
-			time.Sleep(10 * time.Millisecond)
+		for over := false; pid == 0 && !over; pid = r.process(party) { // it is being started again
+			select {
+			case <-c.ended: // or all of them have ended
+				over = true
+			case <-ctx.Done():
+				over = true
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
 		if pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil { // 0 is this process and more
 			r.cut++
